@@ -39,7 +39,7 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("argv", "line"),
     [
         (["foo"], "Error: unrecognized command `estiva foo`; see 'estiva --help'\n"),
-        (["imagse"], "Error: unrecognized command `estiva imagse`; did you mean images?\n"),
+        (["imagse"], "Error: unrecognized command `estiva imagse`; did you mean image or images?\n"),
         (
             ["container", "xyzzy"],
             "Error: unrecognized command `estiva container xyzzy`; see 'estiva container --help'\n",
