@@ -1,0 +1,106 @@
+"""Seccomp filters for the hot path: the compiled program of a bundle's ``linux.seccomp``, from a cache when there.
+
+This module imports neither the compiler nor its tables; a start with a cached filter pays for one hash and one read.
+runtime-spec config-linux.md "Seccomp", seccomp(2)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from estiva.errors import Invalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Part of every cache key: raise it when the compiler's output changes for the same input.
+COMPILER = 1
+
+# include/uapi/linux/seccomp.h
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": 2,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
+}
+
+
+def filter_flags(seccomp: dict[str, Any]) -> int:
+    """The flags for seccomp(2): those the bundle names; SPEC_ALLOW when it has no ``flags`` at all, as in runc."""
+    wanted = seccomp.get("flags")
+    if wanted is None:
+        return FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
+    result = 0
+    for name in wanted:
+        if name not in FLAGS:
+            raise Invalid(f'linux.seccomp.flags: unknown flag "{name}"')
+        result |= FLAGS[name]
+    return result
+
+
+def compile_cached(seccomp: dict[str, Any], cache_dir: str | None, machine: str | None = None) -> bytes:
+    """The BPF program (``struct sock_filter`` array) for the OCI *seccomp* section.
+
+    The program is kept at ``<cache_dir>/<sha256>.bpf``; the directory is made when missing and must be writable by
+    nobody but the user.  ``None`` for *cache_dir* compiles anew.  *machine* is ``os.uname().machine`` by default.
+    Raises Invalid for a section that cannot be compiled.
+    """
+    machine = machine or os.uname().machine
+    if cache_dir is None:
+        return _compile(seccomp, machine)
+    path = os.path.join(cache_dir, cache_key(seccomp, machine) + ".bpf")
+    try:
+        with open(path, "rb") as file:
+            program = file.read()
+    except FileNotFoundError:
+        program = b""
+    if program and len(program) % 8 == 0:
+        return program
+    program = _compile(seccomp, machine)
+    _keep(path, program)
+    return program
+
+
+def cache_key(seccomp: dict[str, Any], machine: str) -> str:
+    """A hexadecimal SHA-256 that changes with whatever changes the program."""
+    sha256 = _sha256()
+    text = json.dumps([COMPILER, machine, seccomp], sort_keys=True, separators=(",", ":"))
+    digest: str = sha256(text.encode()).hexdigest()
+    return digest
+
+
+def _sha256() -> Any:
+    """The interpreter's own SHA-256: hashlib would load OpenSSL, which costs more than all else here."""
+    for name in ("_sha2", "_sha256", "hashlib"):
+        try:
+            return __import__(name).sha256
+        except ImportError:
+            continue
+    raise AssertionError("hashlib is part of every Python")
+
+
+def _compile(seccomp: dict[str, Any], machine: str) -> bytes:
+    from estiva.runtime.seccomp_compiler import compile_filter
+
+    return compile_filter(seccomp, machine)
+
+
+def _keep(path: str, program: bytes) -> None:
+    """Put *program* at *path*, whole or not at all.  A cache that cannot be written is no failure of the container."""
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(fd, program)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
