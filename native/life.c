@@ -1,0 +1,352 @@
+/* Bringing the container's process to life: clone it, give it ids and cgroups, follow it until its program runs; or
+ * let another OCI runtime do so.
+ *
+ * The channel between monitor (M) and child (C) is a seqpacket pair, closed on C's side by EXEC:
+ *
+ *     M → C   G [fd]      maps are written, cgroups joined; the descriptor is the mount of IDMAPPED
+ *     C → M   M fd        the master of the terminal
+ *     C → M   F failure   an operation failed; C has ended
+ *     C → M   R           ready (WAIT_START, PAUSE)
+ *     C → M   end         the program runs
+ */
+#include "monitor.h"
+
+static long named(long done, const char *call, const char *object)
+{
+    return done < 0 ? blame(done, call, object) : 0;
+}
+
+static void close_if(int fd)
+{
+    if (fd >= 0)
+        SYS(close, fd);
+}
+
+struct pipes { int input[2], output[2], error[2]; };
+
+static void close_pipes(struct pipes *pipes)
+{
+    for (int i = 0; i < 2; i++) {
+        close_if(pipes->input[i]);
+        close_if(pipes->output[i]);
+        close_if(pipes->error[i]);
+        pipes->input[i] = pipes->output[i] = pipes->error[i] = -1;
+    }
+}
+
+/* Index 0 of each pair is the end that is read.  Without a pipe for input the child reads /dev/null. */
+static long make_pipes(struct pipes *pipes)
+{
+    *pipes = (struct pipes){ { -1, -1 }, { -1, -1 }, { -1, -1 } };
+    if (config.terminal || config.orphan)
+        return 0;
+    long done = SYS(pipe2, pipes->output, O_CLOEXEC);
+    if (done >= 0)
+        done = SYS(pipe2, pipes->error, O_CLOEXEC);
+    if (done >= 0 && config.stdin_open)
+        done = SYS(pipe2, pipes->input, O_CLOEXEC);
+    else if (done >= 0)
+        done = pipes->input[0] = (int)SYS(openat, AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC, 0);
+    if (done < 0)
+        close_pipes(pipes);
+    return named(done, "make", "pipes");
+}
+
+static void keep_our_ends(struct life *life, struct pipes *pipes)
+{
+    life->input = pipes->input[1];
+    life->output[0] = pipes->output[0];
+    life->output[1] = pipes->error[0];
+    pipes->input[1] = pipes->output[0] = pipes->error[0] = -1;
+    close_pipes(pipes);
+    for (int i = 0; i < 3; i++) {
+        int fd = i < 2 ? life->output[i] : life->input;
+        if (fd >= 0)
+            SYS(fcntl, fd, F_SETFL, (i < 2 ? O_RDONLY : O_WRONLY) | O_NONBLOCK);
+    }
+}
+
+static void child_fails(void)
+{
+    struct { char say; struct failure failure; } __attribute__((packed)) message = { SAY_FAILED, failure };
+    send_fd(setup.channel, &message, sizeof message, -1);
+    leave(failure.error == ENOENT ? 127 : 126);
+}
+
+static void child_main(int channel, struct pipes *pipes, struct plan plan)
+{
+    struct operation_record operation = { 0 };
+    char say;
+    SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a half-made container does not outlive its monitor */
+    setup.channel = channel;
+    if (receive_fd(channel, &say, 1, &setup.given) != 1 || say != SAY_GO)
+        leave(125);
+    if (!config.orphan || config.terminal)
+        SYS(setsid);
+    if (pipes->output[1] >= 0) {
+        SYS(dup3, pipes->input[0], 0, 0);
+        SYS(dup3, pipes->output[1], 1, 0);
+        SYS(dup3, pipes->error[1], 2, 0);
+    }
+    while (next_operation(&plan, &operation))
+        if (perform(&operation) < 0) {
+            failure.operation = (int32_t)operation.code;
+            failure.index = operation.index;
+            child_fails();
+        }
+    leave(0);
+}
+
+static long write_proc(int pid, const char *name, const char *content)
+{
+    TEXT(path, 64);
+    put(&path, "/proc/");
+    put_number(&path, pid);
+    put(&path, "/");
+    put(&path, name);
+    return named(write_file(path.at, content, strlen(content)), "write", path.at);
+}
+
+/* The owner of the map may write it from outside; groups must be given up first where the map is the user's own. */
+static long map_ids(int pid, struct plan *args)
+{
+    const char *uid_map = next_string(args), *gid_map = next_string(args);
+    int deny_groups = (int)next_int(args);
+    long done = 0;
+    if (deny_groups)
+        done = write_proc(pid, "setgroups", "deny");
+    if (done >= 0 && *gid_map)
+        done = write_proc(pid, "gid_map", gid_map);
+    if (done >= 0 && *uid_map)
+        done = write_proc(pid, "uid_map", uid_map);
+    return done;
+}
+
+static long join_cgroups(int pid)
+{
+    TEXT(number, 16);
+    put_number(&number, pid);
+    for (const char **path = config.procs; *path; path++) {
+        long done = write_file(*path, number.at, number.used);
+        if (done < 0)
+            return blame(done, "join cgroup", *path);
+    }
+    return 0;
+}
+
+/* The overlay of IDMAPPED: made here, where the layers' own ids may be mapped, for a child that may not. */
+static long idmapped_root(int pid)
+{
+    TEXT(path, 64);
+    put(&path, "/proc/");
+    put_number(&path, pid);
+    put(&path, "/ns/user");
+    long user_namespace = SYS(openat, AT_FDCWD, path.at, O_RDONLY | O_CLOEXEC, 0);
+    if (user_namespace < 0)
+        return blame(user_namespace, "open", path.at);
+    struct plan args = config.idmapped;
+    long mount = make_overlay(&args, (int)user_namespace);
+    SYS(close, user_namespace);
+    return mount;
+}
+
+static long let_go(struct life *life, int channel, struct plan *clone_args)
+{
+    char say = SAY_GO;
+    long done = map_ids(life->pid, clone_args), mount = -1;
+    if (done >= 0)
+        done = join_cgroups(life->pid);
+    if (done >= 0 && config.has_idmapped)
+        done = mount = idmapped_root(life->pid);
+    if (done >= 0)
+        done = named(send_fd(channel, &say, 1, (int)mount), "talk to", "the container's process");
+    close_if((int)mount);
+    return done;
+}
+
+/* A terminal's master goes to whoever asked for it by a console socket, or stays as the container's streams. */
+static long take_terminal(struct life *life, int master)
+{
+    if (config.orphan) {
+        long console = connect_unix(config.console_path, SOCK_STREAM);
+        long done = console < 0 ? console : send_fd((int)console, "/dev/ptmx", 9, master);
+        close_if((int)console);
+        SYS(close, master);
+        return named(done, "send the terminal to", config.console_path);
+    }
+    SYS(fcntl, master, F_SETFL, O_RDWR | O_NONBLOCK);
+    life->input = life->output[0] = master;
+    return 0;
+}
+
+static long follow(struct life *life, int channel)
+{
+    struct { char say; struct failure failure; } __attribute__((packed)) message;
+    for (;;) {
+        int fd;
+        long n = receive_fd(channel, &message, sizeof message, &fd);
+        if (n <= 0)
+            return named(n, "listen to", "the container's process");
+        if (message.say == SAY_READY)
+            return 0;
+        if (message.say == SAY_TERMINAL && fd >= 0 && (n = take_terminal(life, fd)) < 0)
+            return n;
+        if (message.say == SAY_FAILED) {
+            failure = message.failure;
+            return -failure.error;
+        }
+    }
+}
+
+static void end_life(struct life *life)
+{
+    int status;
+    if (life->pid > 0) {
+        SYS(kill, life->pid, SIGKILL);
+        SYS(wait4, life->pid, &status, WALL, NULL);
+    }
+    close_if(life->pid_fd);
+    close_if(life->output[0]);
+    close_if(life->output[1]);
+    if (life->input != life->output[0])
+        close_if(life->input);
+    *life = (struct life){ .pid = -1, .pid_fd = -1, .input = -1, .output = { -1, -1 } };
+}
+
+static long clone_child(struct life *life, struct plan plan, struct plan clone_args)
+{
+    struct pipes pipes;
+    int channel[2];
+    long done = make_pipes(&pipes);
+    if (done < 0)
+        return done;
+    done = SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel);
+    if (done < 0) {
+        close_pipes(&pipes);
+        return blame(done, "socketpair", "");
+    }
+    struct clone_args how = { .flags = (uint64_t)next_int(&clone_args) | CLONE_PIDFD,
+                              .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)&life->pid_fd };
+    done = SYS(clone3, &how, sizeof how);
+    if (done == 0) {
+        SYS(close, channel[0]);
+        child_main(channel[1], &pipes, plan);
+    }
+    SYS(close, channel[1]);
+    keep_our_ends(life, &pipes);
+    life->pid = (int)done;
+    if (done < 0)
+        blame(done, "clone3", "");
+    else if ((done = let_go(life, channel[0], &clone_args)) >= 0)
+        done = follow(life, channel[0]);
+    SYS(close, channel[0]);
+    return done;
+}
+
+/* Run a program to its end with these standard streams (-1: ours); its exit code or -errno. */
+long run_wait(const char **argv, const int stdio[3])
+{
+    static const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+    struct clone_args how = { .exit_signal = SIGCHLD };
+    int status = 0;
+    long pid = SYS(clone3, &how, sizeof how);
+    if (pid == 0) {
+        for (int i = 0; i < 3; i++)
+            if (stdio[i] >= 0)
+                SYS(dup3, stdio[i], i, 0);
+        SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+        run_program(argv, environment);
+        leave(127);
+    }
+    if (pid < 0)
+        return pid;
+    long done;
+    do
+        done = SYS(wait4, pid, &status, WALL, NULL);
+    while (done == -EINTR);
+    return done < 0 ? done : status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+}
+
+/* The last line of the runtime's own log says what was wrong better than its exit code. */
+static long blame_runtime(long code)
+{
+    static char words[4096];
+    if (code >= 0 && config.error_log && read_file(config.error_log, words, sizeof words) > 0) {
+        failure.operation = OP_EXTERNAL;
+        return blame(-EIO, "", words);
+    }
+    return blame(code < 0 ? code : -EIO, "run", config.create[0]);
+}
+
+static long read_pid(const char *path)
+{
+    char digits[32];
+    long pid = 0;
+    if (read_file(path, digits, sizeof digits) <= 0)
+        return -ESRCH;
+    for (const char *at = digits; *at >= '0' && *at <= '9'; at++)
+        pid = pid * 10 + (*at - '0');
+    return pid;
+}
+
+static long external_terminal(struct life *life, int listener)
+{
+    char name[64];
+    int master = -1;
+    long client = SYS(accept4, listener, NULL, NULL, SOCK_CLOEXEC);
+    if (client < 0)
+        return blame(client, "accept", config.console_path);
+    receive_fd((int)client, name, sizeof name, &master);
+    SYS(close, client);
+    return master < 0 ? blame(-EBADF, "receive", "the terminal") : take_terminal(life, master);
+}
+
+/* Create and start by another OCI runtime; its container's process becomes our child, for we are a subreaper. */
+static long external_child(struct life *life)
+{
+    struct pipes pipes;
+    long listener = -1, done = make_pipes(&pipes);
+    if (done >= 0 && config.terminal)
+        done = listener = bind_unix(config.console_path, SOCK_STREAM);
+    if (done >= 0) {
+        int stdio[3] = { pipes.input[0], pipes.output[1], pipes.error[1] };
+        done = run_wait(config.create, stdio);
+    }
+    if (done != 0)
+        done = blame_runtime(done);
+    else if (listener >= 0)
+        done = external_terminal(life, (int)listener);
+    close_if((int)listener);
+    int terminal = config.terminal;
+    struct life ends = *life;
+    keep_our_ends(&ends, &pipes);
+    if (!terminal)
+        *life = ends;
+    if (done < 0)
+        return done;
+    life->pid = (int)(done = read_pid(config.pid_path));
+    if (done > 0)
+        life->pid_fd = (int)(done = SYS(pidfd_open, life->pid, 0));
+    if (done < 0)
+        return blame(done, "find the process of", config.create[0]);
+    if (config.start[0]) {
+        const int ours[3] = { -1, -1, -1 };
+        done = run_wait(config.start, ours);
+        if (done != 0)
+            return blame_runtime(done);
+    }
+    return 0;
+}
+
+/* Start the container's process; 0 once its program runs (or is ready), else -errno with `failure` filled in. */
+long begin_life(struct life *life, struct plan plan, struct plan clone_args)
+{
+    *life = (struct life){ .pid = -1, .pid_fd = -1, .input = -1, .output = { -1, -1 } };
+    failure.error = 0;
+    long done = config.external ? external_child(life) : clone_child(life, plan, clone_args);
+    if (done < 0)
+        end_life(life);
+    life->started = now_ns(CLOCK_REALTIME);
+    life->began = now_ns(CLOCK_MONOTONIC);
+    return done;
+}

@@ -1,0 +1,48 @@
+/* What the files of the monitor share: its configuration, the container's life, its streams, log and clients. */
+#ifndef ESTIVA_MONITOR_H
+#define ESTIVA_MONITOR_H
+
+#include "plan.h"
+
+#define CHUNK 16384 /* the most one frame carries */
+
+struct config {
+    const char *status_path, *exit_path;
+    const char *log_path;
+    int log_format;
+    int64_t log_bytes, log_files;
+    const char *attach_path;
+    const char *procs[16], *dirs[32], *kill_path, *oom_path;
+    int restart_policy;
+    int64_t restart_max;
+    const char *remove_path;
+    const char *cleanup[64];
+    int64_t timeout;
+    int stdin_open, terminal;
+    int orphan;
+    const char *pid_path, *console_path;
+    int external;
+    const char *create[64], *start[64], *delete[64], *error_log;
+    struct plan idmapped;
+    int has_idmapped;
+};
+extern struct config config;
+
+/* One life of the container's process. */
+struct life {
+    int pid, pid_fd;
+    int input;        /* to its standard input, or -1 */
+    int output[2];    /* from stdout and stderr, or -1; a terminal's master is output[0] and input */
+    int64_t started;  /* wall clock, ns */
+    int64_t began;    /* monotonic, ns */
+};
+
+/* life.c */
+long begin_life(struct life *life, struct plan plan, struct plan clone_args);
+long run_wait(const char **argv, const int stdio[3]);
+
+/* log.c */
+void log_open(void);
+void log_write(const char *stream, const char *data, size_t n);
+
+#endif

@@ -1,0 +1,137 @@
+/* The plan: what the Python side wants done, as a flat list of small operations.
+ *
+ * A plan begins with PLAN_MAGIC; then records follow: a 32-bit operation, the 32-bit size of its arguments, and the
+ * arguments in the order given here.  An integer is 8 bytes, a string a 32-bit length, its bytes and a NUL; both in
+ * the machine's byte order.  A list is its length as an integer, then its items.
+ *
+ * Operations before CLONE configure and prepare the process that was started (it becomes the monitor); those after it
+ * are carried out by the container's first process, in order, the last being EXEC or PAUSE.  A plan without CLONE is
+ * carried out by the started process itself.  The Python side of this table is runtime/plan.py; a test compares them.
+ */
+#ifndef ESTIVA_PLAN_H
+#define ESTIVA_PLAN_H
+
+#include "sys.h"
+
+#define PLAN_MAGIC "ESTIVA01"
+#define PLAN_FD 3   /* the plan is read from here */
+#define REPORT_FD 4 /* a seqpacket socket: the first client of the monitor, and where failures go */
+
+#define OPERATIONS(OP)                                                                                                 \
+    /* the monitor */                                                                                                  \
+    OP(1, STATUS)     /* status_path exit_path: files kept for other commands */                                      \
+    OP(2, LOG)        /* path format(1 k8s-file, 2 json-file) max_bytes max_files */                                  \
+    OP(3, ATTACH)     /* path of the listening socket */                                                              \
+    OP(4, CGROUP)     /* [cgroup.procs paths] [directories to remove, deepest first] kill_path oom_path */            \
+    OP(5, RESTART)    /* policy(1 on-failure, 2 always) max_retries */                                                \
+    OP(6, REMOVE)     /* path of a tree to remove when all is over */                                                 \
+    OP(7, CLEANUP)    /* [argv] executed when all is over, unless the owner says it has done so */                    \
+    OP(8, TIMEOUT)    /* seconds after which the container is killed */                                               \
+    OP(9, STDIN)      /* (no arguments) the container's standard input is a pipe, else /dev/null */                   \
+    OP(10, TERMINAL)  /* (no arguments) the container's standard streams are a terminal made by CONSOLE */            \
+    OP(11, ORPHAN)    /* pid_path console_path: no monitor; leave once the process is ready */                        \
+    OP(12, EXTERNAL)  /* [create argv] [start argv] [delete argv] pid_path console_path log_path: an OCI runtime */   \
+    OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
+    OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
+    /* namespaces */                                                                                                   \
+    OP(20, JOIN)      /* path type: setns */                                                                          \
+    OP(21, JOIN_FD)   /* fd types: setns by pidfd */                                                                  \
+    OP(22, UNSHARE)   /* flags */                                                                                     \
+    OP(23, HOSTNAME)  /* name */                                                                                      \
+    OP(24, DOMAINNAME) /* name */                                                                                     \
+    OP(25, LOOPBACK)  /* bring lo up */                                                                               \
+    OP(26, SYSCTL)    /* path below /proc/sys, value */                                                               \
+    OP(27, HIDE)      /* not dumpable until EXEC: nobody in a joined namespace may look into this process */          \
+    OP(28, OOM_SCORE) /* value */                                                                                     \
+    OP(29, KEYRING)   /* a new session keyring */                                                                     \
+    OP(30, BECOME_ROOT) /* ids 0 of the new user namespace */                                                         \
+    OP(31, TIME_OFFSETS) /* text for timens_offsets */                                                                \
+    /* the root file system */                                                                                         \
+    OP(40, PROPAGATION) /* path flags: classic propagation change */                                                  \
+    OP(41, ROOT_OVERLAY) /* upper work [options] [lowers, top first] */                                               \
+    OP(42, ROOT_BIND) /* path recursive */                                                                            \
+    OP(43, ROOT_GIVEN) /* (no arguments) the mount made by IDMAPPED */                                                \
+    OP(44, ROOT_ATTACH) /* path it is mounted at in this namespace */                                                 \
+    OP(45, MOUNT)     /* type source target flags attributes propagation [options] */                                 \
+    OP(46, BIND)      /* source target flags set clear recursive_set recursive_clear propagation uid gid */           \
+    OP(47, SYMLINK)   /* content path */                                                                              \
+    OP(48, DEVICE)    /* path mode major minor uid gid */                                                             \
+    OP(49, CONSOLE)   /* rows columns uid bind: a new terminal; bind mounts it on /dev/console */                     \
+    OP(50, MASK)      /* path */                                                                                      \
+    OP(51, READONLY)  /* path */                                                                                      \
+    OP(52, PIVOT)     /* no_pivot: move and chroot instead */                                                         \
+    OP(53, ROOT_READONLY) /* (no arguments) */                                                                        \
+    OP(54, MKDIR)     /* path mode */                                                                                 \
+    OP(55, LISTEN)    /* path of the socket for WAIT_START */                                                         \
+    /* the process */                                                                                                  \
+    OP(60, RLIMIT)    /* resource soft hard */                                                                        \
+    OP(61, UMASK)     /* mask */                                                                                      \
+    OP(62, NO_NEW_PRIVILEGES) /* (no arguments) */                                                                    \
+    OP(63, SECCOMP)   /* flags program */                                                                             \
+    OP(64, BOUNDING)  /* mask of capabilities to keep */                                                              \
+    OP(65, IDS)       /* uid gid set_groups [gids] */                                                                 \
+    OP(66, CAPABILITIES) /* effective permitted inheritable ambient */                                                \
+    OP(67, CHDIR)     /* path create */                                                                               \
+    OP(68, PERSONALITY) /* value */                                                                                   \
+    OP(69, INIT)      /* the helper stays as process 1 and reaps */                                                   \
+    OP(70, WAIT_START) /* (no arguments) report ready, go on when a client connects to LISTEN */                      \
+    OP(71, EXEC)      /* [argv] [environment] */                                                                      \
+    OP(72, PAUSE)     /* (no arguments) report ready and sleep for ever */                                            \
+    OP(73, KEEP_FDS)  /* count of descriptors from 3 on that EXEC passes on */
+
+enum operation {
+#define ENUMERATE(number, name) OP_##name = number,
+    OPERATIONS(ENUMERATE)
+#undef ENUMERATE
+};
+
+/* flags of MOUNT and BIND */
+#define MOUNT_COPY_UP 1     /* fill the new file system, or an empty source directory, from what the target held */
+#define MOUNT_NO_SYMLINKS 2 /* the target must be what it says: a symbolic link in its path is refused */
+#define MOUNT_RECURSIVE 4
+#define MOUNT_CHOWN 8       /* give the source tree to uid:gid */
+#define MOUNT_OPTIONAL 16   /* a source that does not exist is no failure */
+
+struct plan { const char *at, *end; };
+struct operation_record { uint32_t code; int index; struct plan args; };
+
+int next_operation(struct plan *plan, struct operation_record *operation);
+int64_t next_int(struct plan *args);
+const char *next_string(struct plan *args);
+const char *next_bytes(struct plan *args, uint32_t *size);
+int next_list(struct plan *args, const char **items, int room); /* count; items is NULL-terminated */
+
+/* What went wrong, as it travels from whoever met it to the Python side. */
+struct failure { int32_t error; int32_t operation; int32_t index; char text[500]; };
+extern struct failure failure;
+long blame(long error, const char *call, const char *object);
+
+/* setup.c: carries out one operation in the calling process; 0 or -errno with `failure` filled in */
+struct setup {
+    int channel;       /* to the monitor, or -1 */
+    int root;          /* the root file system under construction, or -1 */
+    int given;         /* the descriptor for ROOT_GIVEN, or -1 */
+    int listener;      /* made by LISTEN, or -1 */
+    int terminal;      /* CONSOLE has made the standard streams */
+    int keep;          /* KEEP_FDS */
+    uint32_t operation;
+};
+extern struct setup setup;
+long perform(struct operation_record *operation);
+long make_overlay(struct plan *args, int user_namespace);
+/* what the channel says, first byte of a message */
+#define SAY_FAILED 'F'
+#define SAY_TERMINAL 'M'
+#define SAY_READY 'R'
+#define SAY_GO 'G'
+
+/* process.c: execvpe(3); returns only on failure, with `failure` filled in */
+void run_program(const char **argv, const char **environment);
+long perform_process(struct operation_record *operation);      /* process.c */
+void monitor_main(struct plan plan, struct plan clone_args) __attribute__((noreturn));
+void report(int fd);                                           /* send `failure` as a frame of the monitor's protocol */
+void leave(int code) __attribute__((noreturn));
+int configure(struct operation_record *operation);             /* monitor.c: 1 if the operation was its */
+extern const char **program_argv;
+
+#endif

@@ -1,0 +1,340 @@
+/* The operations that make the container's process what it is: limits, ids, capabilities, filter, program; and the
+ * small process 1 of --init. */
+#include "plan.h"
+
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+
+#define KEYCTL_JOIN_SESSION_KEYRING 1
+#define SIGNALS 64
+
+static const char *argument_list[4096];
+static const char *environment_list[4096];
+
+static long named(long done, const char *call, const char *object)
+{
+    return done < 0 ? blame(done, call, object) : 0;
+}
+
+static long set_ids(struct plan *args)
+{
+    unsigned uid = (unsigned)next_int(args), gid = (unsigned)next_int(args);
+    int set_groups = (int)next_int(args);
+    int64_t count = next_int(args);
+    static uint32_t groups[1024];
+    if (count > 1024)
+        return blame(-EINVAL, "setgroups", "too many groups");
+    for (int64_t i = 0; i < count; i++)
+        groups[i] = (uint32_t)next_int(args);
+    /* Permitted capabilities survive the change of user: CAPABILITIES says what stays. */
+    long done = SYS(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    if (done >= 0 && set_groups)
+        done = SYS(setgroups, count, groups);
+    if (done >= 0)
+        done = SYS(setresgid, gid, gid, gid);
+    if (done >= 0)
+        done = SYS(setresuid, uid, uid, uid);
+    return named(done, "set user and groups", "");
+}
+
+static long set_bounding(uint64_t keep)
+{
+    for (int cap = 0; cap < 64; cap++) {
+        if (keep >> cap & 1)
+            continue;
+        long done = SYS(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
+        if (done == -EINVAL)
+            break; /* past the last capability of this kernel */
+        if (done < 0)
+            return blame(done, "drop bounding capability", "");
+    }
+    return 0;
+}
+
+static long set_capabilities(struct plan *args)
+{
+    uint64_t effective = (uint64_t)next_int(args), permitted = (uint64_t)next_int(args),
+             inheritable = (uint64_t)next_int(args), ambient = (uint64_t)next_int(args);
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[2];
+    for (int i = 0; i < 2; i++)
+        data[i] = (struct __user_cap_data_struct){ (uint32_t)(effective >> (32 * i)), (uint32_t)(permitted >> (32 * i)),
+                                                   (uint32_t)(inheritable >> (32 * i)) };
+    long done = SYS(capset, &header, data);
+    if (done < 0)
+        return blame(done, "capset", "");
+    SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int cap = 0; cap < 64; cap++)
+        if (ambient >> cap & 1 && (done = SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0)) < 0)
+            return blame(done, "raise ambient capability", "");
+    return 0;
+}
+
+static long set_filter(struct plan *args)
+{
+    uint64_t flags = (uint64_t)next_int(args);
+    uint32_t size;
+    const char *program = next_bytes(args, &size);
+    struct sock_fprog filter = { (unsigned short)(size / sizeof(struct sock_filter)), (struct sock_filter *)program };
+    return named(SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter), "seccomp", "load the filter");
+}
+
+/* Enter the working directory, made where missing; it must lie inside the root (CVE-2024-21626). */
+static long change_dir(struct plan *args)
+{
+    const char *path = next_string(args);
+    int create = (int)next_int(args);
+    long done = SYS(chdir, path);
+    if (done == -ENOENT && create) {
+        TEXT(prefix, PATH_MAX);
+        for (const char *at = path; *at; at++) {
+            if (*at == '/' && prefix.used)
+                SYS(mkdirat, AT_FDCWD, prefix.at, 0755);
+            put_bytes(&prefix, at, 1);
+        }
+        SYS(mkdirat, AT_FDCWD, prefix.at, 0755);
+        done = SYS(chdir, path);
+    }
+    if (done < 0)
+        return blame(done, "chdir to", path);
+    char where[PATH_MAX];
+    done = SYS(getcwd, where, sizeof where);
+    if (done < 0 || where[0] != '/')
+        return blame(done < 0 ? done : -ENOENT, "chdir outside the root", path);
+    return 0;
+}
+
+static const char *variable(const char **environment, const char *name)
+{
+    size_t size = strlen(name);
+    for (; *environment; environment++)
+        if (starts_with(*environment, name) && (*environment)[size] == '=')
+            return *environment + size + 1;
+    return NULL;
+}
+
+/* execvpe(3): what cannot be executed is remembered while the search goes on. */
+void run_program(const char **argv, const char **environment)
+{
+    const char *name = argv[0], *path = variable(environment, "PATH");
+    long worst = -ENOENT;
+    if (!*name) {
+        blame(-ENOENT, "exec", "\"\"");
+        return;
+    }
+    if (find_char(name, '/')) {
+        blame(SYS(execve, name, argv, environment), "exec", name);
+        return;
+    }
+    if (!path)
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    for (;;) {
+        const char *end = find_char(path, ':');
+        TEXT(file, PATH_MAX);
+        put_bytes(&file, path, end ? (size_t)(end - path) : strlen(path));
+        put(&file, file.used ? "/" : "./");
+        put(&file, name);
+        long done = SYS(execve, file.at, argv, environment);
+        if (done != -ENOENT && done != -ENOTDIR && worst == -ENOENT)
+            worst = done;
+        if (!end)
+            break;
+        path = end + 1;
+    }
+    blame(worst, "exec", name);
+}
+
+/* Dispositions and mask as a program expects to find them. */
+static void default_signals(void)
+{
+    struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } action = { 0 };
+    uint64_t none = 0;
+    for (int number = 1; number <= SIGNALS; number++)
+        SYS(rt_sigaction, number, &action, NULL, sizeof action.mask);
+    SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+}
+
+static long execute(struct plan *args)
+{
+    next_list(args, argument_list, 4096);
+    next_list(args, environment_list, 4096);
+    if (!argument_list[0])
+        return blame(-EINVAL, "exec", "no program");
+    default_signals();
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    SYS(close_range, 3 + setup.keep, ~0u, CLOSE_RANGE_CLOEXEC);
+    run_program(argument_list, environment_list);
+    return -failure.error;
+}
+
+static int exit_code_of(int status)
+{
+    return status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+}
+
+/* What ps shows as the command line. */
+static void rename_process(const char *name)
+{
+    char *at = (char *)program_argv[0];
+    const char **last = program_argv;
+    while (last[1])
+        last++;
+    size_t room = (size_t)(*last + strlen(*last) - at), size = strlen(name);
+    memset(at, 0, room);
+    memcpy(at, name, size < room ? size : room);
+}
+
+static void reap_for_ever(int child)
+{
+    uint64_t all = ~0ull;
+    struct { int number; char rest[124]; } info;
+    SYS(close_range, 3, ~0u, 0);
+    SYS(prctl, PR_SET_NAME, "init", 0, 0, 0);
+    rename_process("init");
+    for (;;) {
+        long number = SYS(rt_sigtimedwait, &all, &info, NULL, sizeof all);
+        if (number == SIGCHLD) {
+            int status, pid;
+            while ((pid = (int)SYS(wait4, -1, &status, WNOHANG | WALL, NULL)) > 0)
+                if (pid == child)
+                    leave(exit_code_of(status));
+        } else if (number > 0 && number != SIGTTIN && number != SIGTTOU && number != SIGTSTP) {
+            SYS(kill, child, number);
+        }
+    }
+}
+
+/* --init: fork; the child goes on to EXEC, the parent reaps until the child ends and ends with its code.  It needs no
+ * program of its own: it is this file, a sealed copy in memory, already without privileges and not dumpable. */
+static long become_init(void)
+{
+    uint64_t all = ~0ull;
+    SYS(rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+    /* Not clone3: the filter may be in force already, and the default one knows clone only. */
+    long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
+    if (child < 0)
+        return blame(child, "fork", "init");
+    if (child > 0)
+        reap_for_ever((int)child);
+    /* A process group of its own in the foreground, so that the terminal's signals do not reach process 1 too. */
+    SYS(setpgid, 0, 0);
+    int group = (int)SYS(getpid);
+    SYS(ioctl, 0, TIOCSPGRP, &group);
+    return 0;
+}
+
+/* The socket `estiva-runtime start` will connect to, made while its path can still be seen. */
+static long listen_at(struct plan *args)
+{
+    const char *path = next_string(args);
+    long fd = bind_unix(path, SOCK_SEQPACKET);
+    if (fd < 0)
+        return blame(fd, "listen", path);
+    setup.listener = (int)fd;
+    return 0;
+}
+
+/* Report ready, then wait until somebody connects; failures from here on go to that client. */
+static long wait_start(void)
+{
+    char say = SAY_READY;
+    long listener = setup.listener, client;
+    if ((client = send_fd(setup.channel, &say, 1, -1)) < 0)
+        return blame(client, "report", "ready");
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* the helper leaves now */
+    do
+        client = SYS(accept4, listener, NULL, NULL, SOCK_CLOEXEC);
+    while (client == -EINTR);
+    if (client < 0)
+        return blame(client, "accept", "start");
+    SYS(close, listener);
+    SYS(close, setup.channel);
+    setup.channel = (int)client;
+    return 0;
+}
+
+static void pause_for_ever(void)
+{
+    char say = SAY_READY;
+    default_signals();
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    SYS(prctl, PR_SET_NAME, "estiva-pause", 0, 0, 0);
+    send_fd(setup.channel, &say, 1, -1);
+    SYS(chdir, "/");
+    SYS(close_range, 0, ~0u, 0);
+    for (;;)
+        SYS(ppoll, NULL, 0, NULL, NULL, 0);
+}
+
+static long become_root(void)
+{
+    long done = SYS(setresgid, 0, 0, 0);
+    if (done >= 0)
+        done = SYS(setresuid, 0, 0, 0);
+    if (done >= 0)
+        SYS(setgroups, 0, NULL); /* denied with a single-id map: then there is nothing to drop either */
+    return named(done, "become root of", "the user namespace");
+}
+
+long perform_process(struct operation_record *operation)
+{
+    struct plan *args = &operation->args;
+    int64_t number;
+    switch (operation->code) {
+    case OP_HIDE:
+        return named(SYS(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl", "PR_SET_DUMPABLE");
+    case OP_OOM_SCORE: {
+        TEXT(score, 32);
+        put_number(&score, next_int(args));
+        return named(write_file("/proc/self/oom_score_adj", score.at, score.used), "write", "oom_score_adj");
+    }
+    case OP_KEYRING: {
+        /* Without a keyring of its own the process would share that of whoever started it. */
+        long done = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, next_string(args));
+        return done == -ENOSYS || done == -EDQUOT || done == -EACCES ? 0 : named(done, "keyctl", "session keyring");
+    }
+    case OP_BECOME_ROOT:
+        return become_root();
+    case OP_RLIMIT: {
+        number = next_int(args);
+        struct { uint64_t soft, hard; } limit;
+        limit.soft = (uint64_t)next_int(args);
+        limit.hard = (uint64_t)next_int(args);
+        return named(SYS(prlimit64, 0, number, &limit, NULL), "setrlimit", "");
+    }
+    case OP_UMASK:
+        SYS(umask, next_int(args));
+        return 0;
+    case OP_NO_NEW_PRIVILEGES:
+        return named(SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
+    case OP_SECCOMP:
+        return set_filter(args);
+    case OP_BOUNDING:
+        return set_bounding((uint64_t)next_int(args));
+    case OP_IDS:
+        return set_ids(args);
+    case OP_CAPABILITIES:
+        return set_capabilities(args);
+    case OP_CHDIR:
+        return change_dir(args);
+    case OP_PERSONALITY:
+        return named(SYS(personality, next_int(args)), "personality", "");
+    case OP_INIT:
+        return become_init();
+    case OP_KEEP_FDS:
+        setup.keep = (int)next_int(args);
+        return 0;
+    case OP_LISTEN:
+        return listen_at(args);
+    case OP_WAIT_START:
+        return wait_start();
+    case OP_EXEC:
+        return execute(args);
+    case OP_PAUSE:
+        pause_for_ever();
+        return 0;
+    default:
+        return blame(-EINVAL, "unknown operation", "");
+    }
+}
