@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-MOUNT_KINDS = ("bind", "volume", "tmpfs", "image", "devpts", "ramfs")
+MOUNT_KINDS = ("bind", "volume", "tmpfs")
 
 
 class MountOption:

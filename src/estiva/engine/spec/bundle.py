@@ -1,0 +1,57 @@
+"""Options and image into a bundle's ``config.json``: the seam between engine and runtime.  runtime-spec config.md"""
+
+from __future__ import annotations
+
+from estiva.engine.spec.devices import devices
+from estiva.engine.spec.environment import hostname
+from estiva.engine.spec.mounts import mounts
+from estiva.engine.spec.namespaces import id_mappings, mode_of, namespaces, sysctls
+from estiva.engine.spec.process import process
+from estiva.engine.spec.resources import resources
+from estiva.engine.spec.security import masked_paths, readonly_paths, seccomp, selinux_labels
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from estiva.engine.options import ContainerOptions, MountOption
+    from estiva.engine.spec.context import Context
+
+OCI_VERSION = "1.2.0"
+
+
+def bundle_config(
+    options: ContainerOptions, context: Context, chosen: list[MountOption], annotations: dict[str, str]
+) -> dict[str, Any]:
+    """The whole document; its ``root.path`` is where an OCI runtime other than ours finds the file system."""
+    document: dict[str, Any] = {
+        "ociVersion": OCI_VERSION,
+        "process": process(options, context),
+        "root": {"path": f"{context.bundle}/rootfs", "readonly": bool(options.read_only)},
+        "mounts": mounts(options, context, chosen),
+        "annotations": annotations,
+        "linux": linux(options, context),
+    }
+    if mode_of(options, context, "uts") == "private":
+        document["hostname"] = hostname(options, context)
+    return document
+
+
+def linux(options: ContainerOptions, context: Context) -> dict[str, Any]:
+    """The ``linux`` object.  config-linux.md"""
+    _, mount_label = selinux_labels(options, context)
+    section: dict[str, Any] = {
+        "namespaces": namespaces(options, context),
+        "uidMappings": id_mappings(context.uid_maps),
+        "gidMappings": id_mappings(context.gid_maps),
+        "devices": devices(options, context),
+        "sysctl": sysctls(options, context),
+        "resources": resources(options, context),
+        "seccomp": seccomp(options, context),
+        "maskedPaths": masked_paths(options),
+        "readonlyPaths": readonly_paths(options),
+        "mountLabel": mount_label,
+    }
+    if options.personality:
+        section["personality"] = {"domain": options.personality}
+    return {name: value for name, value in section.items() if value or name == "namespaces"}
