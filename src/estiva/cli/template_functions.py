@@ -94,6 +94,9 @@ def join(values: Any, separator: Any = ",") -> str:
         return ""
     if isinstance(values, str) and not isinstance(separator, str):
         values, separator = separator, values  # piped: {{.Names | join ","}}
+    for each in (values, separator):
+        if hasattr(each, "go_field") and isinstance(each, str):  # the heading of a table stands for its column
+            return str(each)
     if not isinstance(values, (list, tuple)):
         raise ValueError(f"can't join item of type {kind_name(values)}")
     return plain(separator).join(map(plain, values))

@@ -184,8 +184,9 @@ def test_objects_answer_for_their_fields() -> None:
         Template("{{.Foo}}").render(Row())
 
 
-WORDS = """{{ }} {{- -}} . .ID .Names .State $ $x := = | ( ) , if else end range with define template block break continue
-and or not index slice len json join printf print eq lt "%d" "T" `raw` 1 -2 0x 1e9 'c' "\\u12" /* */ nil true"""
+WORDS = """{{ }} {{- -}} . .ID .Names .State $ $x := = | ( ) , if else end range with define template block break
+continue and or not index slice len json join printf print eq lt "%d"
+"T" `raw` 1 -2 0x 1e9 'c' "\\u12" /* */ nil true"""
 PIECES = st.sampled_from(WORDS.split())
 
 
