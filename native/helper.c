@@ -2,7 +2,7 @@
 #include "plan.h"
 
 struct failure failure;
-struct setup setup = { -1, -1, -1, -1, 0, 0, 0 };
+struct setup setup = { .channel = -1, .root = -1, .given = -1, .listener = -1 };
 const char **program_argv;
 
 /* The memory the plan is read into; a plan with thousands of layers and variables is far smaller. */

@@ -77,7 +77,7 @@
     OP(70, WAIT_START) /* (no arguments) report ready, go on when a client connects to LISTEN */                      \
     OP(71, EXEC)      /* [argv] [environment] */                                                                      \
     OP(72, PAUSE)     /* (no arguments) report ready and sleep for ever */                                            \
-    OP(73, KEEP_FDS)  /* count of descriptors from 3 on that EXEC passes on */
+    OP(73, KEEP_FDS)  /* count first: EXEC passes on that many descriptors from `first`, as 3, 4, … */
 
 enum operation {
 #define ENUMERATE(number, name) OP_##name = number,
@@ -113,7 +113,7 @@ struct setup {
     int given;         /* the descriptor for ROOT_GIVEN, or -1 */
     int listener;      /* made by LISTEN, or -1 */
     int terminal;      /* CONSOLE has made the standard streams */
-    int keep;          /* KEEP_FDS */
+    int keep, keep_from; /* KEEP_FDS */
     uint32_t operation;
 };
 extern struct setup setup;

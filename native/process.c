@@ -163,6 +163,13 @@ static long execute(struct plan *args)
         return blame(-EINVAL, "exec", "no program");
     default_signals();
     SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    if (setup.keep) {
+        /* The channel gives way to the descriptors that become 3, 4, … */
+        if (setup.channel >= 0)
+            setup.channel = (int)SYS(fcntl, setup.channel, F_DUPFD_CLOEXEC, 1000);
+        for (int i = 0; i < setup.keep; i++)
+            SYS(dup3, setup.keep_from + i, 3 + i, 0);
+    }
     SYS(close_range, 3 + setup.keep, ~0u, CLOSE_RANGE_CLOEXEC);
     run_program(argument_list, environment_list);
     return -failure.error;
@@ -291,7 +298,7 @@ long perform_process(struct operation_record *operation)
     }
     case OP_KEYRING: {
         /* Without a keyring of its own the process would share that of whoever started it. */
-        long done = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, next_string(args));
+        long done = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
         return done == -ENOSYS || done == -EDQUOT || done == -EACCES ? 0 : named(done, "keyctl", "session keyring");
     }
     case OP_BECOME_ROOT:
@@ -324,6 +331,7 @@ long perform_process(struct operation_record *operation)
         return become_init();
     case OP_KEEP_FDS:
         setup.keep = (int)next_int(args);
+        setup.keep_from = (int)next_int(args);
         return 0;
     case OP_LISTEN:
         return listen_at(args);

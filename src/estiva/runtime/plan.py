@@ -19,7 +19,9 @@ MAGIC = b"ESTIVA01"
 PLAN_FD = 3
 REPORT_FD = 4
 
-STATUS, LOG, ATTACH, CGROUP, RESTART, REMOVE, CLEANUP, TIMEOUT, STDIN, TERMINAL, ORPHAN, EXTERNAL, IDMAPPED, CLONE = range(1, 15)
+STATUS, LOG, ATTACH, CGROUP, RESTART, REMOVE, CLEANUP, TIMEOUT, STDIN, TERMINAL, ORPHAN, EXTERNAL, IDMAPPED, CLONE = (
+    range(1, 15)
+)
 JOIN, JOIN_FD, UNSHARE, HOSTNAME, DOMAINNAME, LOOPBACK, SYSCTL, HIDE, OOM_SCORE, KEYRING, BECOME_ROOT = range(20, 31)
 TIME_OFFSETS = 31
 PROPAGATION, ROOT_OVERLAY, ROOT_BIND, ROOT_GIVEN, ROOT_ATTACH, MOUNT, BIND, SYMLINK, DEVICE, CONSOLE = range(40, 50)
@@ -33,8 +35,11 @@ MOUNT_RECURSIVE = 4
 MOUNT_CHOWN = 8
 MOUNT_OPTIONAL = 16
 
-NAMES = {value: name for name, value in list(globals().items()) if name.isupper() and isinstance(value, int)
-         and not name.startswith(("MOUNT_", "PLAN_", "REPORT_"))}
+NAMES = {
+    value: name
+    for name, value in list(globals().items())
+    if name.isupper() and isinstance(value, int) and not name.startswith(("MOUNT_", "PLAN_", "REPORT_"))
+}
 
 
 class Plan:
@@ -65,7 +70,9 @@ class Plan:
         return b"".join(parts)
 
     def __str__(self) -> str:
-        return "\n".join(f"{NAMES[operation]} {' '.join(map(repr, arguments))}" for operation, arguments in self.operations)
+        return "\n".join(
+            f"{NAMES[operation]} {' '.join(map(repr, arguments))}" for operation, arguments in self.operations
+        )
 
 
 def _encode(argument: Argument) -> bytes:

@@ -1,0 +1,146 @@
+"""Bringing a plan to life: start the helper, hear whether the program runs, hand back the line to its monitor."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from estiva.errors import Unavailable
+from estiva.linux.unix import socketpair
+from estiva.runtime import helper, plan
+from estiva.runtime.failure import decode
+from estiva.runtime.plan import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOG_FORMATS = {"k8s-file": 1, "json-file": 2}
+RESTART_POLICIES = {"on-failure": 1, "always": 2, "unless-stopped": 2}
+
+
+class MonitorSpec:
+    """What the monitor of one container is to keep and to do; paths are the host's.
+
+    ``status``, ``exit``: files it writes · ``attach``: its socket · ``log``, ``log_format`` (k8s-file, json-file),
+    ``log_bytes``, ``log_files``: rotation, 0 bytes for none · ``stdin``, ``terminal``: the container's standard
+    streams · ``procs``, ``cgroup_dirs``, ``kill``, ``oom``: cgroup files to join by, directories to remove (deepest
+    first), cgroup.kill and the file with an oom_kill line · ``restart``: (policy, retries) · ``remove``: a tree to
+    remove when all is over · ``cleanup``: argv executed then, unless the owner did its work · ``timeout``: seconds.
+    """
+
+    __slots__ = (
+        "attach", "cgroup_dirs", "cleanup", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom", "procs",
+        "remove", "restart", "status", "stdin", "terminal", "timeout",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.status = self.exit = self.attach = self.log = self.kill = self.oom = self.remove = ""
+        self.log_format = "k8s-file"
+        self.log_bytes = 0
+        self.log_files = 1
+        self.stdin = self.terminal = False
+        self.procs: list[str] = []
+        self.cgroup_dirs: list[str] = []
+        self.restart = ("no", 0)
+        self.cleanup: list[str] = []
+        self.timeout = 0
+
+    def plan(self) -> Plan:
+        """The operations that configure the monitor."""
+        out = Plan()
+        if self.status:
+            out.add(plan.STATUS, self.status, self.exit)
+        if self.log:
+            out.add(plan.LOG, self.log, LOG_FORMATS[self.log_format], self.log_bytes, self.log_files)
+        if self.attach:
+            out.add(plan.ATTACH, self.attach)
+        if self.procs or self.cgroup_dirs:
+            out.add(plan.CGROUP, self.procs, self.cgroup_dirs, self.kill, self.oom)
+        if self.restart[0] in RESTART_POLICIES:
+            out.add(plan.RESTART, RESTART_POLICIES[self.restart[0]], self.restart[1])
+        if self.remove:
+            out.add(plan.REMOVE, self.remove)
+        if self.cleanup:
+            out.add(plan.CLEANUP, self.cleanup)
+        if self.timeout:
+            out.add(plan.TIMEOUT, self.timeout)
+        if self.stdin:
+            out.add(plan.STDIN)
+        if self.terminal:
+            out.add(plan.TERMINAL)
+        return out
+
+
+class Launched:
+    """A program that runs: its ``pid`` in this process's pid namespace, and ``fd``, the owner's line to its monitor
+    (see ``monitor/client.py``), which the caller closes."""
+
+    __slots__ = ("fd", "pid")
+
+    def __init__(self, pid: int, fd: int) -> None:
+        self.pid = pid
+        self.fd = fd
+
+
+def launch(
+    work: Plan,
+    monitor: MonitorSpec | None,
+    name: Sequence[str],
+    *,
+    attach: bool = False,
+    keep: Sequence[int] = (),
+    own_stdio: bool = True,
+) -> Launched:
+    """Carry out *work* (from :mod:`estiva.runtime.compile`); returns once its program runs.
+
+    *name* is the monitor's command line; with *attach* the owner's line gets all output from the first byte on; *keep*
+    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper).  Raises CommandNotFound,
+    CommandNotExecutable or another EstivaError that names the operation that failed; everything made is then undone.
+    """
+    whole = monitor.plan() if monitor else Plan()
+    whole.extend(work)
+    ours, theirs = socketpair()
+    try:
+        if attach:
+            os.write(ours, b"a")
+        try:
+            pid = helper.spawn(whole, theirs, name, keep=keep, own_stdio=own_stdio)
+        finally:
+            os.close(theirs)
+        message = _receive(ours)
+        helper.wait(pid)
+        if message[:1] == b"f":
+            raise decode(message[1:])
+        if message[:1] != b"p":
+            raise Unavailable("starting the container: its monitor was killed")
+    except BaseException:
+        os.close(ours)
+        raise
+    return Launched(struct.unpack("=i", message[1:5])[0], ours)
+
+
+def _receive(fd: int) -> bytes:
+    """One message; ``b""`` when the other side is gone, which a reset says too."""
+    try:
+        return os.read(fd, 4096)
+    except ConnectionResetError:
+        return b""
+
+
+def execute_inside(work: Plan, environ: dict[str, str], keep: Sequence[int] = ()) -> int:
+    """Start a program by a plan that has no CLONE (the helper itself becomes it), with the caller's standard streams;
+    returns its process id once it runs.  Raises like :func:`launch`."""
+    ours, theirs = socketpair()
+    try:
+        try:
+            pid = helper.spawn(work, theirs, ["estiva-inside"], keep=keep, own_stdio=False, environ=environ)
+        finally:
+            os.close(theirs)
+        message = _receive(ours)
+    finally:
+        os.close(ours)
+    if message[:1] == b"f":
+        helper.wait(pid)
+        raise decode(message[1:])
+    return pid
