@@ -7,7 +7,7 @@ have a function in :data:`MEANING`.
 from __future__ import annotations
 
 from estiva.cli.parser import Option
-from estiva.engine.options import FIELDS, ContainerOptions
+from estiva.engine.options import FIELDS, ContainerOptions, MountOption
 from estiva.engine.spec import environment, mountparse
 from estiva.engine.spec.resources import parse_bytes
 from estiva.errors import Invalid
@@ -125,7 +125,8 @@ OPTIONS = (
     Option("unsetenv", "", "array", "name", "Unset a default environment variable"),
     Option("unsetenv-all", help="Unset all default environment variables"),
     Option("user", "u", "string", "user[:group]", "User the program runs as, by name or number"),
-    Option("userns", "", "string", "mode", "User namespace: host, keep-id, auto, nomap, private, ns:PATH, container:ID"),
+    Option("userns", "", "string", "mode",
+           "User namespace: host, keep-id, auto, nomap, private, ns:PATH or container:ID"),
     Option("uts", "", "string", "mode", "UTS namespace: private, host, ns:PATH or container:ID"),
     Option("variant", "", "string", "VARIANT", "Use this variant of the architecture for choosing images"),
     Option("volume", "v", "array", "[src:]dst[:opts]", "Mount a directory of the host, or a volume",
@@ -183,11 +184,11 @@ def _labels_of_files(parsed: Parsed) -> dict[str, str]:
     return environment.pairs(lines)
 
 
-def _mounts(parsed: Parsed) -> list[mountparse.MountOption]:
+def _mounts(parsed: Parsed) -> list[MountOption]:
     mounts = [mountparse.parse_volume(text) for text in parsed.texts("volume")]
     mounts += [mountparse.parse_mount(text) for text in parsed.texts("mount")]
     mounts += [mountparse.parse_tmpfs(text) for text in parsed.texts("tmpfs")]
-    seen: dict[str, mountparse.MountOption] = {}
+    seen: dict[str, MountOption] = {}
     for mount in mounts:
         if seen.setdefault(mount.target, mount) != mount:
             raise Invalid(f"mount destination {mount.target!r}: given twice")
@@ -242,9 +243,14 @@ def _pull(text: str) -> str:
 
 
 def _mode(option: str) -> Callable[[str], str]:
-    from estiva.engine.spec.namespaces import check_mode
+    """The check of a namespace's mode; an empty value is the default."""
 
-    return lambda text: check_mode(option, text) if text else ""
+    def check(text: str) -> str:
+        from estiva.engine.spec.namespaces import check_mode
+
+        return check_mode(option, text) if text else ""
+
+    return check
 
 
 def _network(words: list[str]) -> str:
@@ -310,12 +316,12 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "annotation": _pairs("annotation"),
     "attach": lambda words: [word.lower() for word in words],
     "cgroup-conf": _pairs("cgroup-conf"),
-    "cgroupns": lambda text: _mode("cgroupns")(text),
+    "cgroupns": _mode("cgroupns"),
     "device": _checked(_check_device),
     "device-cgroup-rule": _checked(_check_rule),
     "entrypoint": _entrypoint,
     "image-volume": lambda text: "" if text in ("anonymous", "bind") else text,
-    "ipc": lambda text: _mode("ipc")(text),
+    "ipc": _mode("ipc"),
     "label": environment.pairs,
     "log-opt": _pairs("log-opt"),
     "memory": parse_bytes,
@@ -325,12 +331,12 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "mount": lambda _: [],
     "network": _network,
     "personality": str.upper,
-    "pid": lambda text: _mode("pid")(text),
+    "pid": _mode("pid"),
     "pull": _pull,
     "restart": _restart,
     "shm-size": parse_bytes,
     "stop-signal": _checked(_check_signal),
     "sysctl": _pairs("sysctl"),
     "ulimit": _checked(_check_ulimit),
-    "uts": lambda text: _mode("uts")(text),
+    "uts": _mode("uts"),
 }
