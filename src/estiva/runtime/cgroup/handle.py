@@ -1,0 +1,223 @@
+"""One container's cgroup: the same directory in every hierarchy, and what can be done with it.
+
+A handle is computed from the hierarchies and the path; it holds no descriptors and no state, so any process can make
+one for a container that another process started.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+
+from estiva.errors import Conflict, Unavailable, Unsupported
+from estiva.runtime.cgroup.files import failure, read_keyed, read_text, write_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from estiva.runtime.cgroup.hierarchy import Hierarchies
+    from estiva.runtime.cgroup.stats import CgroupStats
+
+# How long the kernel may take to freeze, or to let go of processes that were killed.
+PATIENCE_S = 5.0
+
+
+class CgroupHandle:
+    """The cgroup *path* in the hierarchies where it exists (``mounts``: their mount points).
+
+    ``path``: from the hierarchies' roots, ``""`` if the container has no cgroup.
+    ``dirs``: its directories; each is empty of sub-directories of ours, so the end of a container removes them in any
+    order.  ``procs_paths``: the files into which a process writes ``0`` to join, the unified one last.
+    ``v2_dir``: its directory in the unified hierarchy, or ``None``.
+    """
+
+    __slots__ = ("_v1", "dirs", "path", "v2_dir")
+
+    def __init__(self, hierarchies: Hierarchies, path: str, mounts: list[str] | None = None) -> None:
+        self.path = path
+        chosen = hierarchies.mounts() if mounts is None else mounts
+        if not path:
+            chosen = []
+        self.dirs = [mount + path for mount in chosen]
+        self.v2_dir = hierarchies.v2 + path if hierarchies.v2 in chosen and hierarchies.v2 else None
+        self._v1 = {controller: mount + path for controller, mount in hierarchies.v1.items() if mount in chosen}
+
+    @property
+    def procs_paths(self) -> list[str]:
+        return [directory + "/cgroup.procs" for directory in self.dirs]
+
+    def v1_dir(self, controller: str) -> str | None:
+        """Its directory in the v1 hierarchy of *controller*, or ``None``."""
+        return self._v1.get(controller)
+
+    def exists(self) -> bool:
+        return any(os.path.isdir(directory) for directory in self.dirs)
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Change the limits to those in the OCI *resources*; what it does not mention stays.
+
+        Raises Invalid, Denied or Unsupported, naming the file; limits set before the failing one stay set.
+        """
+        from estiva.runtime.cgroup.driver import apply
+
+        apply(self, resources)
+
+    def stats(self) -> CgroupStats:
+        """What the container uses now.  Raises NotFound when the cgroup is gone."""
+        from estiva.runtime.cgroup.stats import collect
+
+        return collect(self)
+
+    def oom_source(self) -> tuple[str, str] | None:
+        """The file, and the key in it, that count processes killed for want of memory; ``None`` without one."""
+        memory = self._v1.get("memory")
+        if memory:
+            return f"{memory}/memory.oom_control", "oom_kill"
+        return (f"{self.v2_dir}/memory.events", "oom_kill") if self.v2_dir else None
+
+    def oom_kills(self) -> int:
+        """How many processes were killed for want of memory; 0 if the cgroup is gone or cannot tell."""
+        source = self.oom_source()
+        return read_keyed(source[0]).get(source[1], 0) if source else 0
+
+    def pids(self) -> list[int]:
+        """The processes in it and in cgroups the container made below it, as this pid namespace numbers them."""
+        directory = self._tracking_dir()
+        if directory is None:
+            return []
+        found: set[int] = set()
+        for base in _tree(directory):
+            try:
+                found.update(int(pid) for pid in read_text(base + "/cgroup.procs").split())
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+                    raise
+        return sorted(found - {0})
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Send *signal_number* to every process.  SIGKILL reaches those that are forked meanwhile too."""
+        if signal_number == signal.SIGKILL and self.v2_dir:
+            try:
+                write_text(self.v2_dir + "/cgroup.kill", "1")  # Linux 5.14; frozen processes die too
+                return
+            except FileNotFoundError:
+                if not os.path.isdir(self.v2_dir):
+                    return
+        if signal_number != signal.SIGKILL:
+            self._signal_all(signal_number)
+            return
+        frozen = self._try_freeze()
+        try:
+            self._signal_all(signal_number)
+        finally:
+            if frozen:
+                self.thaw()  # v1 delivers no signal, not even this one, to what is frozen
+
+    def freeze(self) -> None:
+        """Stop every process where it is; returns when all have stopped.  Raises Unsupported without a freezer."""
+        self._set_frozen(True)
+
+    def thaw(self) -> None:
+        """Let frozen processes go on."""
+        self._set_frozen(False)
+
+    def frozen(self) -> bool:
+        """Whether it was asked to be frozen and is."""
+        if self.v2_dir:
+            return read_keyed(self.v2_dir + "/cgroup.events").get("frozen") == 1
+        freezer = self._v1.get("freezer")
+        return bool(freezer) and read_text(f"{freezer}/freezer.state") == "FROZEN"
+
+    def remove(self, kill: bool = True) -> None:
+        """Remove its directories, and those the container made below them; with *kill* whatever lives in them first.
+
+        Nothing happens for what is already gone.  Raises Conflict if processes are left in it.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        busy = [directory for directory in self.dirs if not _remove_tree(directory)]
+        if busy and kill:
+            self.kill()
+        pause = 0.001
+        while busy and kill and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+            busy = [directory for directory in busy if not _remove_tree(directory)]
+        if busy:
+            raise Conflict(f"removing cgroup {self.path}: processes are left in {busy[0]}")
+
+    def _tracking_dir(self) -> str | None:
+        """A directory that tells the container's processes: any would, these are the ones least likely bypassed."""
+        if self.v2_dir:
+            return self.v2_dir
+        return self._v1.get("pids") or self._v1.get("freezer") or (self.dirs[0] if self.dirs else None)
+
+    def _signal_all(self, signal_number: int) -> None:
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal_number)
+            except ProcessLookupError:
+                continue
+
+    def _try_freeze(self) -> bool:
+        try:
+            self.freeze()
+        except (Unsupported, Unavailable):
+            return False
+        return True
+
+    def _set_frozen(self, wanted: bool) -> None:
+        if self.v2_dir:
+            file, value = self.v2_dir + "/cgroup.freeze", str(int(wanted))
+        elif "freezer" in self._v1:
+            file, value = self._v1["freezer"] + "/freezer.state", "FROZEN" if wanted else "THAWED"
+        else:
+            raise Unsupported("pausing the container: it has no cgroup with a freezer")
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            write_text(file, value)
+            while self.frozen() != wanted:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"pausing cgroup {self.path}: some processes do not stop")
+                time.sleep(0.0005)
+                if not self.v2_dir:
+                    write_text(file, value)  # v1 can get stuck in FREEZING; writing again makes it go on
+        except OSError as error:
+            raise failure(f"{'pausing' if wanted else 'resuming'} cgroup {self.path}", error) from error
+
+
+def _tree(directory: str) -> list[str]:
+    """*directory* and all below it, the deepest last; empty when it is gone."""
+    try:
+        with os.scandir(directory) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    result = [directory]
+    for path in below:
+        result += _tree(path)
+    return result
+
+
+def _remove_tree(directory: str) -> bool:
+    """Remove a cgroup and those below it.  False if one of them has processes."""
+    try:
+        os.rmdir(directory)
+        return True
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise failure(f"removing cgroup {directory}", error) from error
+    for path in reversed(_tree(directory)):
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in (errno.EBUSY, errno.ENOTEMPTY):
+                return False
+            raise failure(f"removing cgroup {path}", error) from error
+    return True

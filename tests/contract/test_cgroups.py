@@ -1,0 +1,304 @@
+"""Control groups for real: limits that bite, in directories of their own that are gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from estiva.errors import Conflict, Invalid, Unsupported
+from estiva.runtime.cgroup import driver, hierarchy
+from estiva.runtime.cgroup.files import read_int, read_text, write_text
+
+pytestmark = pytest.mark.needs_root
+
+# As the bundle of a container has it: refuse everything, then allow what a container's /dev needs.
+DEVICES = [
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "r"},
+    {"allow": True, "type": "c", "minor": -1, "access": "m"},
+]
+PARENT = f"/estiva-test-{os.getpid()}"
+
+
+def unified_only():
+    """The unified hierarchy by itself, as if no v1 hierarchy were mounted."""
+    found = hierarchy.detect()
+    return hierarchy.Hierarchies({}, found.v2, found.v2_controllers)
+
+
+@pytest.fixture
+def hierarchies():
+    if os.geteuid() != 0:
+        pytest.skip("only root may make cgroups here")
+    found = hierarchy.detect()
+    if found.mode == "none":
+        pytest.skip("no cgroup hierarchy is mounted")
+    yield found
+    for mount in found.mounts():
+        if os.path.isdir(mount + PARENT):
+            os.rmdir(mount + PARENT)
+
+
+@pytest.fixture
+def make(hierarchies):
+    """Makes cgroups; removes them and what runs in them at the end."""
+    handles = []
+
+    def make_one(resources, name="c", among=None):
+        handle = driver.create(among or hierarchies, f"{PARENT}/{name}", resources)
+        handles.append(handle)
+        return handle
+
+    yield make_one
+    for handle in handles:
+        handle.remove()
+    for handle in handles:
+        assert not handle.exists()
+
+
+def spawn(handle, code):
+    """A Python process that joins the cgroup, then runs *code*."""
+    join = "".join(f"f=os.open({path!r},os.O_WRONLY);os.write(f,b'0');os.close(f);" for path in handle.procs_paths)
+    program = f"import os,sys,time;{join}\n{code}"
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", program], stdout=subprocess.PIPE, text=True)
+
+
+def output(handle, code):
+    process = spawn(handle, code)
+    text, _ = process.communicate(timeout=60)
+    return process.returncode, text.strip()
+
+
+def sleeper(handle):
+    process = spawn(handle, "print('in', flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    return process
+
+
+def end(process):
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def need(hierarchies, *controllers):
+    for controller in controllers:
+        if controller not in hierarchies.v1:
+            pytest.skip(f"the {controller} controller is not in a v1 hierarchy here")
+
+
+def test_a_process_joins_every_hierarchy_and_all_is_gone_after_removal(hierarchies, make):
+    handle = make({})
+    process = sleeper(handle)
+    own = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in open_lines(f"/proc/{process.pid}/cgroup")}
+    assert set(own.values()) == {f"{PARENT}/c"}
+    assert handle.pids() == [process.pid]
+    assert len(handle.dirs) == len(hierarchies.mounts()) == len(handle.procs_paths)
+    end(process)
+    handle.remove()
+    assert not handle.exists()
+    handle.remove()
+
+
+def open_lines(path):
+    with open(path) as file:
+        return file.read().splitlines()
+
+
+def test_memory_beyond_the_limit_is_killed_and_counted(hierarchies, make):
+    need(hierarchies, "memory")
+    handle = make({"memory": {"limit": 32 << 20, "swap": 32 << 20}})
+    code, _ = output(handle, "x = bytearray(100 << 20); print(len(x))")
+    assert code == -signal.SIGKILL
+    assert handle.oom_kills() == 1
+    assert handle.stats().memory_limit == 32 << 20
+    code, text = output(handle, "x = bytearray(4 << 20); print(len(x))")
+    assert (code, text) == (0, str(4 << 20))
+    assert handle.oom_kills() == 1
+
+
+def test_memory_limits_can_be_raised_and_lowered(hierarchies, make):
+    need(hierarchies, "memory")
+    handle = make({"memory": {"limit": 32 << 20, "swap": 64 << 20}})
+    directory = handle.v1_dir("memory")
+    for limit, swap in ((256 << 20, 512 << 20), (16 << 20, 16 << 20), (64 << 20, -1)):
+        handle.update({"memory": {"limit": limit, "swap": swap}})
+        assert read_int(f"{directory}/memory.limit_in_bytes") == limit
+        if os.path.exists(f"{directory}/memory.memsw.limit_in_bytes") and swap > 0:
+            assert read_int(f"{directory}/memory.memsw.limit_in_bytes") == swap
+
+
+def test_pids_limit_stops_forks(hierarchies, make):
+    need(hierarchies, "pids")
+    handle = make({"pids": {"limit": 3}})
+    forks = "n=0\ntry:\n  while n<9:\n    os.fork() or (time.sleep(30), os._exit(0)); n+=1\n"
+    code = forks + "except BlockingIOError: print(n)"
+    process = spawn(handle, code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "2\n"
+    assert handle.stats().pids_limit == 3
+    handle.kill()
+    end(process)
+
+
+def test_cpu_quota_throttles(hierarchies, make):
+    need(hierarchies, "cpu")
+    handle = make({"cpu": {"quota": 20000, "period": 100000, "shares": 512}})
+    busy = "e=time.monotonic()+1\nwhile time.monotonic()<e: pass\nprint(time.process_time())"
+    _, text = output(handle, busy)
+    assert float(text) < 0.5
+    stats = handle.stats()
+    assert stats.cpu_throttled_ns > 0
+    assert 0.05e9 < stats.cpu_usage_ns < 0.6e9
+    assert read_int(handle.v1_dir("cpu") + "/cpu.shares") == 512
+
+
+def test_cpuset_decides_where_it_runs(hierarchies, make):
+    need(hierarchies, "cpuset")
+    handle = make({"cpu": {"cpus": "0"}})
+    assert output(handle, "print(os.sched_getaffinity(0))") == (0, "{0}")
+    with pytest.raises(Invalid, match=r"cpuset\.cpus"):
+        make({"cpu": {"cpus": "4090"}}, name="nowhere")
+    assert not any(os.path.exists(f"{mount}{PARENT}/nowhere") for mount in hierarchies.mounts())
+
+
+def test_block_throttle_is_written(hierarchies, make):
+    need(hierarchies, "blkio")
+    number = os.stat("/").st_dev
+    device = {"major": os.major(number), "minor": 0, "rate": 10 << 20}
+    if device["major"] == 0:
+        pytest.skip("the root file system is on no block device")
+    handle = make({"blockIO": {"throttleWriteBpsDevice": [device]}})
+    text = read_text(handle.v1_dir("blkio") + "/blkio.throttle.write_bps_device")
+    assert text == f"{device['major']}:0 {10 << 20}"
+
+
+OPENS = """
+def can(path, flags):
+    try: os.close(os.open(path, flags)); return 1
+    except PermissionError: return 0
+def node(number):
+    path = f"/tmp/.estiva-node-{os.getpid()}"
+    try: os.mknod(path, 0o20600, number)
+    except PermissionError: return 0
+    os.unlink(path); return 1
+print(can("/dev/null", os.O_RDWR), can("/dev/zero", os.O_RDONLY), can("/dev/zero", os.O_RDWR),
+      can("/dev/full", os.O_RDONLY), can("/dev/null", os.O_WRONLY), node(os.makedev(1, 7)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["v1", "bpf"])
+def test_device_rules_decide_which_devices_open(hierarchies, make, kind):
+    if kind == "v1":
+        need(hierarchies, "devices")
+    elif not hierarchies.v2:
+        pytest.skip("no unified hierarchy is mounted")
+    handle = make({"devices": DEVICES}, among=None if kind == "v1" else unified_only())
+    assert output(handle, OPENS) == (0, "1 1 0 0 1 1")
+    handle.update({"devices": [*DEVICES, {"allow": True, "type": "c", "major": 1, "minor": 7, "access": "rw"}]})
+    assert output(handle, OPENS) == (0, "1 1 0 1 1 1")
+    handle.update({"devices": [{"allow": True, "access": "rwm"}, {"allow": False, "type": "c", "access": "wm"}]})
+    assert output(handle, OPENS) == (0, "0 1 0 1 0 0")
+
+
+@pytest.mark.parametrize("kind", ["all", "v1 only", "unified only"])
+def test_freeze_stops_and_kill_reaches_what_is_frozen(hierarchies, make, kind):
+    among = hierarchies
+    if kind == "v1 only":
+        need(hierarchies, "freezer")
+        among = hierarchy.Hierarchies(hierarchies.v1, None, frozenset())
+    elif kind == "unified only":
+        if not hierarchies.v2:
+            pytest.skip("no unified hierarchy is mounted")
+        among = unified_only()
+    handle = make({}, among=among)
+    process = spawn(handle, "while True: print('tick', flush=True); time.sleep(0.01)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    handle.freeze()
+    assert handle.frozen()
+    os.set_blocking(process.stdout.fileno(), False)
+    process.stdout.buffer.read()
+    time.sleep(0.1)
+    assert process.stdout.buffer.read() is None
+    handle.thaw()
+    assert not handle.frozen()
+    handle.freeze()
+    handle.kill()
+    if kind == "v1 only":
+        assert not handle.frozen()
+    assert process.wait(timeout=10) == -signal.SIGKILL
+    process.stdout.close()
+
+
+def test_a_signal_other_than_kill_reaches_every_process(make):
+    handle = make({})
+    process = sleeper(handle)
+    handle.kill(signal.SIGTERM)
+    assert process.wait(timeout=10) == -signal.SIGTERM
+    process.stdout.close()
+
+
+def test_remove_kills_and_takes_cgroups_made_inside_along(hierarchies, make):
+    handle = make({})
+    process = sleeper(handle)
+    for directory in handle.dirs:
+        os.makedirs(f"{directory}/inner/most")
+    with pytest.raises(Conflict, match="processes are left"):
+        handle.remove(kill=False)
+    handle.remove()
+    assert process.wait(timeout=10) == -signal.SIGKILL
+    process.stdout.close()
+
+
+def test_an_abandoned_cgroup_is_taken_over_and_a_living_one_is_not(hierarchies, make):
+    handle = make({"pids": {"limit": 7}} if "pids" in hierarchies.v1 else {})
+    again = driver.create(hierarchies, handle.path, {})
+    if again.v1_dir("pids"):
+        assert read_text(again.v1_dir("pids") + "/pids.max") == "max"
+    process = sleeper(again)
+    with pytest.raises(Conflict, match="has processes"):
+        driver.create(hierarchies, handle.path, {})
+    assert again.exists()
+    end(process)
+
+
+def test_another_process_finds_the_cgroup_by_its_path(hierarchies, make):
+    handle = make({})
+    found = driver.open_handle(hierarchies, handle.path)
+    assert (found.dirs, found.v2_dir, found.procs_paths) == (handle.dirs, handle.v2_dir, handle.procs_paths)
+    assert driver.open_handle(hierarchies, PARENT + "/never").dirs == []
+
+
+def test_a_failed_creation_leaves_nothing(hierarchies):
+    with pytest.raises((Invalid, Unsupported)):
+        driver.create(hierarchies, f"{PARENT}/bad", {"unified": {"memory.max": "nonsense"}, "pids": {"limit": 5}})
+    assert not any(os.path.exists(f"{mount}{PARENT}/bad") for mount in hierarchies.mounts())
+
+
+def test_statistics_see_what_the_processes_use(hierarchies, make):
+    need(hierarchies, "memory", "cpuacct", "pids")
+    handle = make({})
+    process = spawn(handle, "x = bytearray(b'1') * (20 << 20); print('in', flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    stats = handle.stats()
+    assert stats.pids == 1
+    assert stats.pids_limit is None
+    assert 20 << 20 < stats.memory_usage < 200 << 20
+    assert stats.memory_limit is None
+    assert stats.cpu_usage_ns > 0
+    end(process)
+
+
+def test_nothing_stays_of_the_write_that_the_kernel_refuses(make):
+    handle = make({})
+    with pytest.raises(OSError, match="no-such-file"):
+        write_text(f"{handle.dirs[0]}/no-such-file", "1")
