@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 #define PATH_BYTES 4096
-#define NEWEST_MINOR 40
+#define NEWEST_MINOR 30
 #define OLDEST_MINOR 11
 
 enum { F_OK = 0, X_OK = 1, AT_FDCWD = -100, AT_EXECFN = 31, EXIT_ENGINE = 125 };
@@ -202,6 +202,15 @@ struct command {
     struct path script, python;
 };
 
+/* Whether PREFIX/lib/python3.N is there at all: one question instead of two for the versions that are not. */
+static int library_of(struct command *command, const struct path *prefix, const char *lib, int minor)
+{
+    start_path(&command->script, prefix->text);
+    append(&command->script, lib);
+    append_minor(&command->script, minor);
+    return accessible(&command->script, F_OK);
+}
+
 static int main_file_in(struct command *command, const struct path *prefix, const char *lib, int minor, const char *kind)
 {
     start_path(&command->script, prefix->text);
@@ -228,8 +237,9 @@ static int find_package(struct command *command, const struct path *bin)
     parent(&prefix);
     for (size_t i = 0; i < sizeof libs / sizeof *libs; i++)
         for (int minor = NEWEST_MINOR; minor >= OLDEST_MINOR; minor--)
-            if (found(command, bin, &prefix, libs[i], minor, "/site-packages/") ||
-                found(command, bin, &prefix, libs[i], minor, "/dist-packages/"))
+            if (library_of(command, &prefix, libs[i], minor) &&
+                (found(command, bin, &prefix, libs[i], minor, "/site-packages/") ||
+                 found(command, bin, &prefix, libs[i], minor, "/dist-packages/")))
                 return 1;
     return found(command, bin, &prefix, "/lib/python3", 0, "/dist-packages/") ||
            found(command, bin, &prefix, "", 0, "/");

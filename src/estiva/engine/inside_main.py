@@ -1,0 +1,10 @@
+"""The program :mod:`estiva.engine.inside` starts in the user's namespace; run by path, so it finds its own package."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from estiva.engine.inside import main
+
+    raise SystemExit(main(sys.argv[1]))
