@@ -476,6 +476,8 @@ static void clear_away(void)
     const int ours[3] = { -1, -1, -1 };
     if (config.delete[0])
         run_wait(config.delete, ours);
+    if (setup.attached) /* for another runtime, in the monitor's own mount namespace */
+        SYS(umount2, setup.attached, MNT_DETACH);
     clear_cgroups();
     if (config.status_path)
         SYS(unlinkat, AT_FDCWD, config.status_path, 0);
@@ -529,6 +531,11 @@ static void prepare(void)
 
 static void fail_start(void)
 {
+    const int ours[3] = { -1, -1, -1 };
+    struct failure reason = failure;
+    if (config.delete[0])
+        run_wait(config.delete, ours);
+    failure = reason;
     clear_cgroups();
     if (config.attach_path)
         SYS(unlinkat, AT_FDCWD, config.attach_path, 0);

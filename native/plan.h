@@ -114,6 +114,7 @@ struct setup {
     int listener;      /* made by LISTEN, or -1 */
     int terminal;      /* CONSOLE has made the standard streams */
     int keep, keep_from; /* KEEP_FDS */
+    const char *attached; /* where ROOT_ATTACH put the root */
     uint32_t operation;
 };
 extern struct setup setup;

@@ -220,6 +220,7 @@ static long root_attach(struct plan *args)
 {
     const char *path = next_string(args);
     long done = SYS(move_mount, setup.root, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+    setup.attached = path;
     return done < 0 ? blame(done, "move_mount", path) : 0;
 }
 

@@ -32,7 +32,7 @@ MARK = "ESTIVA_INSIDE"  # set in the process inside, to the caller's user id
 def call(function: str, userns: str, progress: Progress | None = None, **arguments: Any) -> Any:
     """The result of ``package.module:name`` called with JSON-able *arguments* (and ``progress=`` if one is given).
 
-    *userns* is the path of the namespace to enter, ``""`` to call it right here.  Raises what the function raises, where
+    *userns* is the path of the namespace to enter, ``""`` to call it right here.  Raises what the function raises, if
     that is an :class:`EstivaError` or :class:`OSError`.
     """
     if not userns:
@@ -67,6 +67,7 @@ def call(function: str, userns: str, progress: Progress | None = None, **argumen
 
 def _listen(lines: Any, progress: Progress | None) -> list[Any] | None:
     """Progress is passed on; [result] is returned, None if none came; a failure is raised."""
+    content: list[Any]
     for line in lines:
         kind, *content = json.loads(line)
         if kind == "progress" and progress:
@@ -93,7 +94,7 @@ def main(request: str) -> int:
     """Entry of the process inside: one call, its outcome as JSON lines on descriptor 3."""
     function, arguments, wants_progress = json.loads(request)
     os.set_inheritable(RESULT_FD, False)
-    out = open(RESULT_FD, "w", encoding="utf-8")
+    out = os.fdopen(RESULT_FD, "w", encoding="utf-8")
 
     def say(*message: Any) -> None:
         out.write(json.dumps(message) + "\n")
@@ -110,4 +111,3 @@ def main(request: str) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-

@@ -16,7 +16,17 @@ class MonitorState:
     ticks since boot) · times in Unix nanoseconds (0: never) · ``exit_code`` of the last end (None: it has not ended) ·
     ``oom``: killed for memory · ``restarts`` by policy."""
 
-    __slots__ = ("exit_code", "finished_ns", "monitored", "oom", "pid", "restarts", "running", "started_ns", "starttime")
+    __slots__ = (
+        "exit_code",
+        "finished_ns",
+        "monitored",
+        "oom",
+        "pid",
+        "restarts",
+        "running",
+        "started_ns",
+        "starttime",
+    )
 
     def __init__(self) -> None:
         self.running = self.monitored = self.oom = False
@@ -26,7 +36,7 @@ class MonitorState:
 
 
 def read_state(run_dir: str, ctr_dir: str) -> MonitorState:
-    """The state told by the files in *run_dir* (``<run>/containers/<id>``) and *ctr_dir* (``<root>/containers/<id>``)."""
+    """The state told by the files in *run_dir* (``<run>/containers/<id>``) and *ctr_dir* (the same below ``<root>``)."""
     state = MonitorState()
     ended = _read(f"{ctr_dir}/exit")
     if ended:

@@ -98,7 +98,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         int(bool(user and around.deny_setgroups)),
     )
     _enter(out, spec, made, joined)
-    _root(out, spec, around)
+    add_root(out, around)
     out.extend(mount_operations(spec.get("mounts") or (), around.cgroup_mounts))
     _devices(out, spec, around, bool(user))
     if around.start_socket:
@@ -194,7 +194,8 @@ def _overlay(rootfs: RootfsMount) -> tuple[str, str, list[str], list[str]]:
     return rootfs.upperdir or "", rootfs.workdir or "", list(rootfs.options), list(rootfs.lowerdirs)
 
 
-def _root(out: Plan, spec: dict[str, Any], around: Surroundings) -> None:
+def add_root(out: Plan, around: Surroundings) -> None:
+    """Assemble the root file system and mount it at ``around.mountpoint``, in a mount namespace already one's own."""
     out.add(plan.PROPAGATION, "/", MS_REC | MS_SLAVE)
     rootfs = around.rootfs
     if rootfs is None:
@@ -209,7 +210,7 @@ def _root(out: Plan, spec: dict[str, Any], around: Surroundings) -> None:
 
 
 def _devices(out: Plan, spec: dict[str, Any], around: Surroundings, user_namespace: bool) -> None:
-    """/dev as runtime-spec config-linux.md "Default Devices" wants it, unless the configuration binds one of its own."""
+    """/dev as runtime-spec config-linux.md "Default Devices" wants it, unless the configuration binds its own."""
     dev = next((m for m in spec.get("mounts") or () if m.get("destination", "").rstrip("/") == "/dev"), None)
     if dev is None or dev.get("type") == "bind":
         return
@@ -233,9 +234,16 @@ def _device(out: Plan, device: dict[str, Any], bind: bool) -> None:
         source = device.get("x-estiva.source") or device["path"]
         out.add(plan.BIND, source, device["path"], 0, 0, 0, 0, 0, 0, 0, 0)
         return
-    mode = kind | (device.get("fileMode") if device.get("fileMode") is not None else 0o666)
+    mode = device.get("fileMode")
+    mode = kind | (0o666 if mode is None else int(mode))
     out.add(
-        plan.DEVICE, device["path"], mode, device.get("major", 0), device.get("minor", 0), device.get("uid") or 0, device.get("gid") or 0
+        plan.DEVICE,
+        device["path"],
+        mode,
+        device.get("major", 0),
+        device.get("minor", 0),
+        device.get("uid") or 0,
+        device.get("gid") or 0,
     )
 
 
@@ -273,7 +281,9 @@ def _process(out: Plan, process: dict[str, Any], around: Surroundings) -> None:
     if user.get("umask") is not None:
         out.add(plan.UMASK, user["umask"])
     if caps is not None:
-        sets = [capabilities.bits(caps.get(kind) or ()) for kind in ("effective", "permitted", "inheritable", "ambient")]
+        sets = [
+            capabilities.bits(caps.get(kind) or ()) for kind in ("effective", "permitted", "inheritable", "ambient")
+        ]
         out.add(plan.CAPABILITIES, *sets)
     if around.start_socket:
         out.add(plan.WAIT_START)

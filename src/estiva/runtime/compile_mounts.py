@@ -41,7 +41,20 @@ PROPAGATION = {
     "shared": MS_SHARED,
     "unbindable": MS_UNBINDABLE,
 }
-IGNORED = {"defaults", "bind", "rbind", "async", "loud", "norelatime", "nostrictatime", "z", "Z", "nolazytime", "idmap", "ridmap"}
+IGNORED = {
+    "defaults",
+    "bind",
+    "rbind",
+    "async",
+    "loud",
+    "norelatime",
+    "nostrictatime",
+    "z",
+    "Z",
+    "nolazytime",
+    "idmap",
+    "ridmap",
+}
 # Ours, for what no OCI option says: fill an empty volume from the image, give the source to uid:gid, let it be missing.
 COPY_UP, CHOWN, OPTIONAL = "x-estiva.copyup", "x-estiva.chown=", "x-estiva.optional"
 
@@ -69,7 +82,7 @@ class MountOptions:
             on, off = ATTRIBUTES[option[1:]]
             self.recursive_set |= on
             self.recursive_clear |= off
-        elif option in PROPAGATION or option[:1] == "r" and option[1:] in PROPAGATION:
+        elif option in PROPAGATION or (option[:1] == "r" and option[1:] in PROPAGATION):
             self.propagation = PROPAGATION.get(option) or PROPAGATION[option[1:]]
         elif option in ("tmpcopyup", COPY_UP):
             self.flags |= plan.MOUNT_COPY_UP
@@ -116,7 +129,14 @@ def _new(out: Plan, mount: dict[str, Any]) -> None:
         # An image with a link at /proc could otherwise have it mounted elsewhere and keep its own (CVE-2019-16884).
         flags |= plan.MOUNT_NO_SYMLINKS
     out.add(
-        plan.MOUNT, kind, mount.get("source") or kind, mount["destination"], flags, options.set, options.propagation, options.data
+        plan.MOUNT,
+        kind,
+        mount.get("source") or kind,
+        mount["destination"],
+        flags,
+        options.set,
+        options.propagation,
+        options.data,
     )
 
 

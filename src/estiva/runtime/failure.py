@@ -57,13 +57,8 @@ def _external_failure(log: str) -> EstivaError:
         except ValueError:
             pass
     lowered = line.lower()
-    if (
-        "executable file" in lowered
-        and "not found" in lowered
-        or "no such file or directory" in lowered
-        and "exec" in lowered
-    ):
+    if "exec" in lowered and ("not found in $path" in lowered or "no such file or directory" in lowered):
         return CommandNotFound(line)
-    if "permission denied" in lowered and "exec" in lowered:
+    if "exec" in lowered and "permission denied" in lowered:
         return CommandNotExecutable(line)
     return Unavailable(line)

@@ -30,8 +30,8 @@ class MonitorSpec:
     """
 
     __slots__ = (
-        "attach", "cgroup_dirs", "cleanup", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom", "procs",
-        "remove", "restart", "status", "stdin", "terminal", "timeout",
+        "attach", "cgroup_dirs", "cleanup", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom",
+        "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -95,8 +95,8 @@ def launch(
     """Carry out *work* (from :mod:`estiva.runtime.compile`); returns once its program runs.
 
     *name* is the monitor's command line; with *attach* the owner's line gets all output from the first byte on; *keep*
-    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper).  Raises CommandNotFound,
-    CommandNotExecutable or another EstivaError that names the operation that failed; everything made is then undone.
+    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper).  Raises
+    CommandNotFound, CommandNotExecutable or another EstivaError that names the operation that failed; everything made is then undone.
     """
     whole = monitor.plan() if monitor else Plan()
     whole.extend(work)

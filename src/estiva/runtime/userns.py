@@ -96,7 +96,8 @@ def _make(uid_maps: Maps, gid_maps: Maps) -> int:
         launched = launch(work, None, ["estiva-pause"])
     except Denied as error:
         raise Denied(
-            f"making a user namespace: {error.message}", "the kernel or its security modules must allow them to ordinary users"
+            f"making a user namespace: {error.message}",
+            "the kernel or its security modules must allow them to ordinary users",
         ) from error
     os.close(launched.fd)
     if not single:
@@ -122,6 +123,10 @@ def _map_by_program(program: str, pid: int, maps: Maps) -> None:
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-        raise Unavailable(f"mapping subordinate ids: {program} is not installed", "install the package uidmap") from None
+        raise Unavailable(
+            f"mapping subordinate ids: {program} is not installed", "install the package uidmap"
+        ) from None
     if helper.wait(child):
-        raise Denied(f"mapping subordinate ids: {program} refused", "see /etc/subuid, /etc/subgid and the program's message")
+        raise Denied(
+            f"mapping subordinate ids: {program} refused", "see /etc/subuid, /etc/subgid and the program's message"
+        )
