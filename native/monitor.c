@@ -412,6 +412,7 @@ static int live(void)
 {
     int64_t deadline = config.timeout ? life.began + config.timeout * SECOND : 0;
     int code = 0;
+    turn(1); /* what clients have already said: they may want the output of a program that is gone in a moment */
     while (!ended(&code)) {
         if (deadline && now_ns(CLOCK_MONOTONIC) >= deadline) {
             SYS(kill, life.pid, SIGKILL);

@@ -170,6 +170,8 @@ static long idmapped(const char *path, int user_namespace)
 long make_overlay(struct plan *args, int user_namespace)
 {
     const char *upper = next_string(args), *work = next_string(args);
+    static int mapped[LIST_ROOM];
+    int count = 0;
     long context = SYS(fsopen, "overlay", FSOPEN_CLOEXEC), done;
     if (context < 0)
         return blame(context, "fsopen", "overlay");
@@ -180,9 +182,9 @@ long make_overlay(struct plan *args, int user_namespace)
         if (user_namespace < 0) {
             done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "lowerdir+", *lower, 0);
         } else if ((done = idmapped(*lower, user_namespace)) >= 0) {
-            long fd = done;
-            done = SYS(fsconfig, context, FSCONFIG_SET_FD, "lowerdir+", NULL, fd);
-            SYS(close, fd);
+            /* Open until the overlay is made: a detached mount is dissolved when its last descriptor goes. */
+            mapped[count++] = (int)done;
+            done = SYS(fsconfig, context, FSCONFIG_SET_FD, "lowerdir+", NULL, done);
         }
         if (done < 0 && !failure.error)
             blame_context((int)context, done, "overlay lowerdir", *lower);
@@ -196,6 +198,8 @@ long make_overlay(struct plan *args, int user_namespace)
     }
     if (done >= 0)
         done = create_mount((int)context, "overlay", 0);
+    while (count)
+        SYS(close, mapped[--count]);
     SYS(close, context);
     return done;
 }

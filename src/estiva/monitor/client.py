@@ -19,7 +19,7 @@ import os
 import struct
 
 from estiva.errors import Conflict
-from estiva.linux.unix import connect
+from estiva.linux.unix import connect, receive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ class Attachment:
     def receive(self) -> tuple[str, bytes] | None:
         """The next message as (``stdout`` or ``stderr``, bytes) or (``exit``, b""), or None when the line is closed."""
         while True:
-            try:
-                message = os.read(self.fd, CHUNK + 1)
-            except ConnectionResetError:
-                return None
+            message = receive(self.fd, CHUNK + 1)
             if not message:
                 return None
             kind = message[:1]

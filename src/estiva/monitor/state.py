@@ -36,7 +36,7 @@ class MonitorState:
 
 
 def read_state(run_dir: str, ctr_dir: str) -> MonitorState:
-    """The state told by the files in *run_dir* (``<run>/containers/<id>``) and *ctr_dir* (the same below ``<root>``)."""
+    """The state told by files in *run_dir* and *ctr_dir*: ``containers/<id>`` of the run directory and of the root."""
     state = MonitorState()
     ended = _read(f"{ctr_dir}/exit")
     if ended:

@@ -6,7 +6,7 @@ import os
 import struct
 
 from estiva.errors import Unavailable
-from estiva.linux.unix import socketpair
+from estiva.linux.unix import receive, socketpair
 from estiva.runtime import helper, plan
 from estiva.runtime.failure import decode
 from estiva.runtime.plan import Plan
@@ -96,7 +96,8 @@ def launch(
 
     *name* is the monitor's command line; with *attach* the owner's line gets all output from the first byte on; *keep*
     are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper).  Raises
-    CommandNotFound, CommandNotExecutable or another EstivaError that names the operation that failed; everything made is then undone.
+    CommandNotFound, CommandNotExecutable or another EstivaError that names the operation that failed; everything made
+    is then undone.
     """
     whole = monitor.plan() if monitor else Plan()
     whole.extend(work)
@@ -108,7 +109,7 @@ def launch(
             pid = helper.spawn(whole, theirs, name, keep=keep, own_stdio=own_stdio)
         finally:
             os.close(theirs)
-        message = _receive(ours)
+        message = receive(ours, 4096)
         helper.wait(pid)
         if message[:1] == b"f":
             raise decode(message[1:])
@@ -120,14 +121,6 @@ def launch(
     return Launched(struct.unpack("=i", message[1:5])[0], ours)
 
 
-def _receive(fd: int) -> bytes:
-    """One message; ``b""`` when the other side is gone, which a reset says too."""
-    try:
-        return os.read(fd, 4096)
-    except ConnectionResetError:
-        return b""
-
-
 def execute_inside(work: Plan, environ: dict[str, str], keep: Sequence[int] = ()) -> int:
     """Start a program by a plan that has no CLONE (the helper itself becomes it), with the caller's standard streams;
     returns its process id once it runs.  Raises like :func:`launch`."""
@@ -137,7 +130,7 @@ def execute_inside(work: Plan, environ: dict[str, str], keep: Sequence[int] = ()
             pid = helper.spawn(work, theirs, ["estiva-inside"], keep=keep, own_stdio=False, environ=environ)
         finally:
             os.close(theirs)
-        message = _receive(ours)
+        message = receive(ours, 4096)
     finally:
         os.close(ours)
     if message[:1] == b"f":

@@ -38,7 +38,7 @@ MOUNT_OPTIONAL = 16
 NAMES = {
     value: name
     for name, value in list(globals().items())
-    if name.isupper() and isinstance(value, int) and not name.startswith(("MOUNT_", "PLAN_", "REPORT_"))
+    if name.isupper() and type(value) is int and not name.startswith(("MOUNT_", "PLAN_", "REPORT_"))
 }
 
 
