@@ -1,4 +1,4 @@
-"""A bundle in miniature: take the base configuration, change what the test is about, run, look at what process 1 saw."""
+"""A bundle in miniature: take the base configuration, change what the test is about, run, look at what was seen."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from estiva.monitor.client import Attachment
 from estiva.monitor.state import read_state
 from estiva.runtime.compile import Surroundings, compile_plan

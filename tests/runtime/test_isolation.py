@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from estiva.errors import CommandNotExecutable, CommandNotFound, EstivaError, Invalid
 
 pytestmark = pytest.mark.needs_root
@@ -121,7 +122,7 @@ def test_tmpfs_is_filled_from_the_image_when_asked(box):
         {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "size=1m"]}
     )
     out = box.shell(
-        "cat /etc/os-release; grep -c ' /etc tmpfs' /proc/mounts; touch /etc/new; stat -c %u:%a /etc/passwd"
+        "cat /etc/os-release; grep -c '/etc tmpfs' /proc/mounts; touch /etc/new; stat -c %u:%a /etc/passwd"
     )
     assert "busybox" in out
     assert out.splitlines()[-2:] == ["1", "0:644"]
@@ -157,9 +158,9 @@ def test_missing_program_and_one_that_is_not_executable(box, make_box):
         make_box().run("/no/such")
     with pytest.raises(CommandNotExecutable, match="permission denied"):
         make_box().run("/etc/not-executable")
+    bad = make_box()
+    bad.spec["process"]["args"] = []
     with pytest.raises(Invalid, match="no program"):
-        bad = make_box()
-        bad.spec["process"]["args"] = []
         bad.run()
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from estiva.monitor.client import Attachment
 
 pytestmark = pytest.mark.needs_root
@@ -81,7 +82,7 @@ def test_standard_input_reaches_the_program_whole_and_ends(box):
 
 def test_container_lives_on_without_the_command_and_can_be_attached_to(box):
     box.monitor.stdin = True
-    launched, attachment = box.start("sh", "-c", "read x; echo got $x")
+    _, attachment = box.start("sh", "-c", "read x; echo got $x")
     attachment.close()
     box._lines.clear()
     assert box.state().running
