@@ -245,9 +245,11 @@ def _check_shapes(document: dict[str, Any], shapes: tuple[tuple[str, type, type 
         value = document.get(key)
         if value is None:
             continue
+        members: Any = value
         if not isinstance(value, kind):
             raise Invalid(f"{prefix}{key}: not a {_WORDS[kind]}")
-        members: list[Any] = list(value.values()) if isinstance(value, dict) else list(value) if member else []
+        if kind is dict:
+            members = members.values()
         if member is not None and not all(isinstance(each, member) for each in members):
             raise Invalid(f"{prefix}{key}: holds something that is not a {_WORDS[member]}")
 
