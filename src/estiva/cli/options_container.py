@@ -62,7 +62,7 @@ OPTIONS = (
     Option("env-host", help="Pass on all environment variables of the host"),
     Option("env-merge", "", "array", "name=value", "Set a variable from the image's, e.g. PATH=$PATH:/opt/bin"),
     Option("gidmap", "", "list", "map", "Map group IDs: container:host[:count]"),
-    Option("group-add", "", "list", "group", "Add a supplementary group, or keep-groups"),
+    Option("group-add", "", "list", "group", "Add a supplementary group"),
     Option("hostname", "h", "string", "name", "Set the container's host name"),
     Option("hosts-file", "", "string", "path", "Base of /etc/hosts: a path, or none", complete="file"),
     Option("http-proxy", "", "bool", "", "Pass on the proxy variables of the host", True),
@@ -287,20 +287,20 @@ def _check_signal(text: str) -> None:
 
 
 def _check_ulimit(text: str) -> None:
-    from estiva.engine.spec.process import parse_ulimit
+    from estiva.runtime.rlimits import parse_ulimit
 
     if text != "host":
         parse_ulimit(text)
 
 
 def _check_device(text: str) -> None:
-    from estiva.engine.spec.devices import parse_device
+    from estiva.runtime.devices import DeviceOption
 
-    parse_device(text)
+    DeviceOption.parse(text)
 
 
 def _check_rule(text: str) -> None:
-    from estiva.engine.spec.devices import parse_rule
+    from estiva.runtime.devices import parse_rule
 
     parse_rule(text)
 

@@ -66,7 +66,7 @@ class Store:
             return "overlay"
         from estiva.storage.probe import best_driver  # once after a reboot
 
-        found = best_driver(self)
+        found: str = best_driver(self)
         for place in (self.run_root, self.root):
             os.makedirs(place, 0o700, exist_ok=True)
             temporary = f"{place}/.storage-driver-{os.getpid()}"
