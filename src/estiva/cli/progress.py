@@ -96,6 +96,10 @@ def label(event: str, subject: str) -> str:
     """``layer sha256:0123…`` as people read it: ``Copying layer 0123456789ab``."""
     algorithm, colon, digits = subject.partition(":")
     short = digits[:12] if colon and algorithm in ("sha256", "sha512") else subject
+    if event == "exists":
+        return f"Copying blob {short} skipped: already exists"
+    if event == "trying":
+        return f"Trying to pull {subject}..."
     words = {
         "blob": "Copying blob",
         "layer": "Copying layer",

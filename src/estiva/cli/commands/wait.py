@@ -67,7 +67,7 @@ def _holds(container: Container, conditions: list[str]) -> bool:
 
 def _code(container: Container) -> int:
     state = container.state()
-    return -1 if state.running or not state.finished_ns else state.exit_code
+    return -1 if state.running or state.exit_code is None else state.exit_code
 
 
 COMMAND = Command(
