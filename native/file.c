@@ -30,8 +30,8 @@ int write_file(const char *path, const char *data, size_t n)
     return result;
 }
 
-/* The file appears whole or not at all, also after a power cut. */
-int replace_file(const char *path, const char *data, size_t n)
+/* The file appears whole or not at all; if it is to be durable, also after a power cut. */
+int replace_file(const char *path, const char *data, size_t n, int durable)
 {
     TEXT(temporary, PATH_MAX);
     put(&temporary, path);
@@ -40,7 +40,7 @@ int replace_file(const char *path, const char *data, size_t n)
     if (fd < 0)
         return (int)fd;
     int result = write_all((int)fd, data, n);
-    if (!result)
+    if (!result && durable)
         result = (int)SYS(fdatasync, fd);
     SYS(close, fd);
     if (!result)

@@ -37,6 +37,7 @@ int configure(struct operation_record *operation)
     case OP_STATUS:
         config.status_path = next_string(args);
         config.exit_path = next_string(args);
+        config.durable = (int)next_int(args);
         return 1;
     case OP_LOG:
         config.log_path = next_string(args);
@@ -125,7 +126,7 @@ static void write_status(int restarts)
     put(&text, "\nrestarts=");
     put_number(&text, restarts);
     put(&text, "\n");
-    replace_file(config.status_path, text.at, text.used);
+    replace_file(config.status_path, text.at, text.used, 0);
 }
 
 static void write_exit(int code, int oom)
@@ -142,7 +143,7 @@ static void write_exit(int code, int oom)
     put(&text, "\noom=");
     put_number(&text, oom);
     put(&text, "\n");
-    replace_file(config.exit_path, text.at, text.used);
+    replace_file(config.exit_path, text.at, text.used, config.durable);
 }
 
 /* How often the kernel killed for memory in the container's cgroup (v1 memory.oom_control, v2 memory.events). */
@@ -549,7 +550,7 @@ static void leave_orphan(void)
     TEXT(number, 16);
     put_number(&number, life.pid);
     if (*config.pid_path)
-        replace_file(config.pid_path, number.at, number.used);
+        replace_file(config.pid_path, number.at, number.used, 0);
     tell_all('p', &life.pid, sizeof life.pid);
     leave(0);
 }

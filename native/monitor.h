@@ -8,6 +8,7 @@
 
 struct config {
     const char *status_path, *exit_path;
+    int durable;
     const char *log_path;
     int log_format;
     int64_t log_bytes, log_files;

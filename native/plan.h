@@ -19,7 +19,7 @@
 
 #define OPERATIONS(OP)                                                                                                 \
     /* the monitor */                                                                                                  \
-    OP(1, STATUS)     /* status_path exit_path: files kept for other commands */                                      \
+    OP(1, STATUS)     /* status_path exit_path durable: files kept for other commands; durable: over a power cut */    \
     OP(2, LOG)        /* path format(1 k8s-file, 2 json-file) max_bytes max_files */                                  \
     OP(3, ATTACH)     /* path of the listening socket */                                                              \
     OP(4, CGROUP)     /* [cgroup.procs paths] [directories to remove, deepest first] kill_path oom_path */            \

@@ -116,7 +116,7 @@ void put_padded(struct text *t, uint64_t n, int width);
 /* file.c */
 int write_all(int fd, const void *data, size_t n);
 int write_file(const char *path, const char *data, size_t n);
-int replace_file(const char *path, const char *data, size_t n);
+int replace_file(const char *path, const char *data, size_t n, int durable);
 long read_file(const char *path, char *buffer, size_t size);
 int remove_tree(const char *path);
 int copy_tree(int from_dir, int to_dir);

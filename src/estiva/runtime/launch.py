@@ -22,7 +22,7 @@ RESTART_POLICIES = {"on-failure": 1, "always": 2, "unless-stopped": 2}
 class MonitorSpec:
     """What the monitor of one container is to keep and to do; paths are the host's.
 
-    ``status``, ``exit``: files it writes · ``attach``: its socket · ``log``, ``log_format`` (k8s-file, json-file),
+    ``status``, ``exit``: files it writes · ``durable``: the latter is to survive a power cut · ``attach``: its socket · ``log``, ``log_format`` (k8s-file, json-file),
     ``log_bytes``, ``log_files``: rotation, 0 bytes for none · ``stdin``, ``terminal``: the container's standard
     streams · ``procs``, ``cgroup_dirs``, ``kill``, ``oom``: cgroup files to join by, directories to remove (deepest
     first), cgroup.kill and the file with an oom_kill line · ``restart``: (policy, retries) · ``remove``: a tree to
@@ -30,7 +30,7 @@ class MonitorSpec:
     """
 
     __slots__ = (
-        "attach", "cgroup_dirs", "cleanup", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom",
+        "attach", "cgroup_dirs", "cleanup", "durable", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom",
         "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
     )  # fmt: skip
 
@@ -40,6 +40,7 @@ class MonitorSpec:
         self.log_bytes = 0
         self.log_files = 1
         self.stdin = self.terminal = False
+        self.durable = True
         self.procs: list[str] = []
         self.cgroup_dirs: list[str] = []
         self.restart = ("no", 0)
@@ -50,7 +51,7 @@ class MonitorSpec:
         """The operations that configure the monitor."""
         out = Plan()
         if self.status:
-            out.add(plan.STATUS, self.status, self.exit)
+            out.add(plan.STATUS, self.status, self.exit, int(self.durable))
         if self.log:
             out.add(plan.LOG, self.log, LOG_FORMATS[self.log_format], self.log_bytes, self.log_files)
         if self.attach:
