@@ -57,7 +57,7 @@ class Staging:
 
             try:
                 rmtree(path)
-            except PermissionError:  # holds files of mapped ids: a sweep inside the user's namespace takes it
+            except OSError:  # files of ids this process may not touch, a mount: for the sweep of one that may
                 pass
 
     def _abandoned(self) -> Iterator[str]:
