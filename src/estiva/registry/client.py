@@ -263,4 +263,4 @@ def _error_text(response: BaseHTTPResponse) -> str:
         return ""
     if not isinstance(message, str):
         return ""
-    return ": " + " ".join("".join(c for c in message if c.isprintable()).split())[:200]
+    return ": " + " ".join("".join(c if c.isprintable() else " " for c in message).split())[:200]

@@ -141,13 +141,28 @@ class Http:
         proxy = proxy_for(url, self._settings.environ)
         if proxy not in self._pools:
             options: dict[str, Any] = {"num_pools": 8, "maxsize": 8, "ssl_context": self._tls()}
-            self._pools[proxy] = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            pools = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+            if self._insecure:
+                pools.pool_classes_by_scheme = {**pools.pool_classes_by_scheme, "https": _unverified_pool()}
+            self._pools[proxy] = pools
         return self._pools[proxy]
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
             self._context = tls_context(self._settings, self._server, self._insecure)
         return self._context
+
+
+def _unverified_pool() -> type[urllib3.HTTPSConnectionPool]:
+    """A pool that does not warn at each request: the user has said that certificates shall not be looked at."""
+    import urllib3
+
+    class UnverifiedPool(urllib3.HTTPSConnectionPool):
+        def _validate_conn(self, conn: Any) -> None:
+            if conn.is_closed:
+                conn.connect()
+
+    return UnverifiedPool
 
 
 def origin(url: str) -> str:
@@ -178,8 +193,11 @@ def failure(server: str, url: str, error: Exception) -> Unreachable:
         elif isinstance(cause, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
             text, passing = "it speaks plain HTTP, not HTTPS", False
             cure = "use --tls-verify=false, or mark it insecure in registries.conf"
-        elif isinstance(cause, (http.NameResolutionError,)):
+        elif isinstance(cause, http.NameResolutionError):
             text, passing = "its name cannot be resolved", False
+        elif isinstance(cause, http.NewConnectionError) and _under(cause) is not None:
+            cause = _under(cause)  # before its base, which is a timeout
+            continue
         elif isinstance(cause, (http.ConnectTimeoutError, http.ReadTimeoutError, TimeoutError)):
             text = "no answer in time"
         elif isinstance(cause, (RemoteDisconnected, BadStatusLine, http.IncompleteRead, http.InvalidChunkLength)):
