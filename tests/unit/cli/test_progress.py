@@ -34,7 +34,9 @@ def test_a_terminal_shows_bars_and_ends_with_what_is_done(monkeypatch: pytest.Mo
         progress("layer", "sha256:0123456789abcdef", 5, 10)
         progress("layer", "sha256:ffffffffffff", 0, 0)
         progress("layer", "sha256:0123456789abcdef", 10, 10)
-        shown = screen.read(4096).decode()
+        shown = ""
+        while "done" not in shown:
+            shown += screen.read(4096).decode()
     assert "Copying layer 0123456789ab  [============>" in shown
     assert "Copying layer 0123456789ab  done  10B" in shown
 

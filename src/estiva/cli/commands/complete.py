@@ -48,15 +48,15 @@ def candidates(before: list[str], current: str, settings: Globals) -> Iterator[s
     if group is None:
         command = load(name)
         options = (*command.options, *GLOBAL_OPTIONS)
-    operands, pending = _walk(options, words, command is None or command.interspersed)
+    operands, pending, ended = _walk(options, words, command is None or command.interspersed)
     if pending is not None:
         yield from _values(pending, name, current, "", settings)
-    elif current.startswith("--") and "=" in current and operands is not None:
+    elif current.startswith("--") and "=" in current and not ended:
         flag, _, value = current.partition("=")
         option = next((each for each in options if f"--{each.name}" == flag), None)
         if option is not None:
             yield from _values(option, name, value, f"{flag}=", settings)
-    elif current.startswith("-") and operands is not None:
+    elif current.startswith("-") and not ended:
         for option in (*options, _HELP):
             if not option.hidden:
                 yield f"--{option.name}\t{option.help}"
@@ -69,7 +69,7 @@ def candidates(before: list[str], current: str, settings: Globals) -> Iterator[s
 
 def _command(before: list[str]) -> tuple[str, list[str]]:
     """The command that *before* begins with (``""``: none yet, or a group), and the words after it."""
-    operands, _ = _walk(GLOBAL_OPTIONS, before, False)
+    operands = _walk(GLOBAL_OPTIONS, before, False)[0]
     if not operands:
         return "", before
     name, rest = operands[0], operands[1:]
@@ -81,14 +81,16 @@ def _command(before: list[str]) -> tuple[str, list[str]]:
     return name, rest
 
 
-def _walk(options: Iterable[Option], words: list[str], interspersed: bool) -> tuple[list[str] | None, Option | None]:
-    """The operands among *words* (``None``: options have ended), and the option that still wants a value."""
+def _walk(options: Iterable[Option], words: list[str], interspersed: bool) -> tuple[list[str], Option | None, bool]:
+    """The operands among *words*, the option that still wants a value, and whether no more options can come."""
     by_name = {f"--{each.name}": each for each in options} | {f"-{each.short}": each for each in options if each.short}
     operands: list[str] = []
     pending: Option | None = None
     for at, word in enumerate(words):
         if pending is not None:
             pending = None
+        elif word == "--":
+            return [*operands, *words[at + 1 :]], None, True
         elif len(word) > 1 and word[0] == "-":
             last = word if word.startswith("--") or len(word) == 2 else f"-{word[-1]}"
             option = by_name.get(last) if "=" not in word else None
@@ -96,8 +98,8 @@ def _walk(options: Iterable[Option], words: list[str], interspersed: bool) -> tu
         else:
             operands.append(word)
             if not interspersed:
-                return [*operands, *words[at + 1 :]], None
-    return operands, pending
+                return [*operands, *words[at + 1 :]], None, True
+    return operands, pending, False
 
 
 def _values(option: Option, name: str, current: str, prefix: str, settings: Globals) -> Iterator[str]:
@@ -117,8 +119,8 @@ def _values(option: Option, name: str, current: str, prefix: str, settings: Glob
             yield from (prefix + each for each in (_containers if option.complete == "container" else _images)(engine))
 
 
-def _operands(command: Command, given: list[str] | None, settings: Globals) -> Iterator[str]:
-    if command.maximum is not None and given is not None and len(given) >= command.maximum:
+def _operands(command: Command, given: list[str], settings: Globals) -> Iterator[str]:
+    if command.maximum is not None and len(given) >= command.maximum:
         return
     if command.operands == "shell":
         yield from ("bash", "fish", "zsh")
@@ -127,7 +129,7 @@ def _operands(command: Command, given: list[str] | None, settings: Globals) -> I
     elif command.operands in ("container", "image"):
         with settings.engine() as engine:
             listed = _containers(engine) if command.operands == "container" else _images(engine)
-            yield from (each for each in listed if each.partition("\t")[0] not in (given or ()))
+            yield from (each for each in listed if each.partition("\t")[0] not in given)
 
 
 def _containers(engine: Engine) -> list[str]:

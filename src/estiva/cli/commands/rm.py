@@ -43,7 +43,7 @@ COMMAND = Command(
         Option("all", "a", help="Remove all containers"),
         CIDFILE,
         Option("depend", "", help="Remove the containers that depend on it, too"),
-        FILTER,
+        Option("filter", "", "array", "filter", FILTER.help, complete="filter"),
         Option("force", "f", help="Stop and remove a running container; one that does not exist is no error"),
         IGNORE,
         LATEST,

@@ -79,7 +79,7 @@ COMMAND = Command(
     options=(
         Option("condition", "", "choices", "state", "State to wait for, may be repeated", choices=CONDITIONS),
         Option("exit-first-match", "", help="End with the first container that meets a condition"),
-        IGNORE,
+        Option("ignore", help=IGNORE.help),
         Option("interval", "i", "string", "duration", "Time between two looks, where looking is needed", "250ms"),
         LATEST,
     ),
