@@ -69,9 +69,17 @@ class Report:
         if is_json(form):
             return as_json([row.to_json() for row in rows], self.indent)
         if form.startswith("table "):
+            self.check(form[len("table ") :])
             body = normalize(spaces_to_tabs(form[len("table ") :].strip()))
             return elastic(self.header(body, noheading) + self.fill(f"{{{{range .}}}}{body}{{{{end}}}}", rows))
+        self.check(form)
         return self.fill(over_rows(normalize(form)), rows)
+
+    def check(self, form: str) -> None:
+        """:raises Invalid: about the template as it was typed, not as it is wrapped here"""
+        from estiva.cli.template import Template  # the command's own table needs none
+
+        Template(form, self.command)
 
     def table(self, rows: Sequence[Row], noheading: bool) -> str:
         lines = [] if noheading else [[heading(name, self.headings) for name in self.columns]]

@@ -73,13 +73,11 @@ def select(engine: Engine, parsed: Parsed, *, running: bool = False, ignore: boo
     elif _given(parsed, "latest"):
         container = latest(engine)
         found.targets = [(container.id, container)]
-    names = [
-        *parsed.args,
-        *(_from_file(path) for path in (parsed.texts("cidfile") if _given(parsed, "cidfile") else ())),
-    ]
-    for name in names:
+    files = parsed.texts("cidfile") if _given(parsed, "cidfile") else []
+    for name, is_file in [*((name, False) for name in parsed.args), *((path, True) for path in files)]:
         try:
-            found.targets.append((name, engine.containers.get(name)))
+            label = _from_file(name) if is_file else name
+            found.targets.append((label, engine.containers.get(label)))
         except NotFound as error:
             if not ignore:
                 found.failures.append(error)

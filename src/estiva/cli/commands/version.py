@@ -48,7 +48,7 @@ def version(parsed: Parsed, settings: Globals) -> int:
     elif form:
         from estiva.cli.template import Template
 
-        sys.stdout.write(Template(normalize(form), "version").render({"Client": told, "Server": None, **told}))
+        sys.stdout.write(Template(normalize(form), "version").render({**told, "Client": told, "Server": None}))
     else:
         sys.stdout.write(align([[label, str(told[key])] for label, key in _LINES if told[key]]))
     return 0
