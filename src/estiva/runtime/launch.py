@@ -22,7 +22,8 @@ RESTART_POLICIES = {"on-failure": 1, "always": 2, "unless-stopped": 2}
 class MonitorSpec:
     """What the monitor of one container is to keep and to do; paths are the host's.
 
-    ``status``, ``exit``: files it writes · ``durable``: the latter is to survive a power cut · ``attach``: its socket · ``log``, ``log_format`` (k8s-file, json-file),
+    ``status``, ``exit``: files it writes · ``durable``: the latter is to survive a power cut
+    · ``attach``: its socket · ``log``, ``log_format`` (k8s-file, json-file),
     ``log_bytes``, ``log_files``: rotation, 0 bytes for none · ``stdin``, ``terminal``: the container's standard
     streams · ``procs``, ``cgroup_dirs``, ``kill``, ``oom``: cgroup files to join by, directories to remove (deepest
     first), cgroup.kill and the file with an oom_kill line · ``restart``: (policy, retries) · ``remove``: a tree to
@@ -30,8 +31,8 @@ class MonitorSpec:
     """
 
     __slots__ = (
-        "attach", "cgroup_dirs", "cleanup", "durable", "exit", "kill", "log", "log_bytes", "log_files", "log_format", "oom",
-        "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
+        "attach", "cgroup_dirs", "cleanup", "durable", "exit", "kill", "log", "log_bytes", "log_files", "log_format",
+        "oom", "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
     )  # fmt: skip
 
     def __init__(self) -> None:
