@@ -8,7 +8,7 @@
  *   1. PREFIX/lib/python3.N/{site,dist}-packages/estiva (also lib64), where PREFIX/bin is the directory of this very
  *      file, the newest N first that has an interpreter          -> pythonX -I -S .../estiva/__main__.py ARGUMENTS
  *   2. PREFIX/lib/python3/dist-packages (Debian's packages) and PREFIX/estiva (pip --target)    -> the same, any python3
- *   3. no package beside it (an editable install)                -> python3 -P -m estiva ARGUMENTS
+ *   3. no package beside it (an editable install)                -> python3 -I -m estiva ARGUMENTS
  * The interpreter is PREFIX/bin/python3.N, else Debian's own for a dist-packages directory, else the one on PATH.
  *
  * Freestanding: no C library, so that it starts in a fraction of a millisecond and runs on every Linux of its machine
@@ -323,7 +323,7 @@ __attribute__((used, noreturn)) void launch(long *stack)
         run(&command.python, options, 3, argc, argv, envp);
     }
     if (find_python(&command.python, &bin, command.search, 0, 0)) {
-        const char *const options[] = {"-P", "-m", command.module};
+        const char *const options[] = {"-I", "-m", command.module};
         run(&command.python, options, 3, argc, argv, envp);
     }
     fail("Error: starting estiva: no Python interpreter found; install Python 3.11 or newer, or put it on PATH\n");
