@@ -99,6 +99,23 @@ def test_the_version_is_shown_by_templates_and_as_json(capsys: pytest.CaptureFix
     assert '"Client"' in capsys.readouterr().out
 
 
+def test_times_are_shown_as_go_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    from estiva.cli.commands.inspect import show
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    document = {"Created": "2026-11-24T01:05:35.5Z", "State": {"StartedAt": "0001-01-01T00:00:00Z", "Pid": 3}}
+    assert show([document], "{{.Created}} {{.State.StartedAt}}") == (
+        "2026-11-24 01:05:35.5 +0000 UTC 0001-01-01 00:00:00 +0000 UTC\n"
+    )
+    assert show([document], "{{.Created.Unix}} {{json .Created}} {{json .State}}") == (
+        '1795482335 "2026-11-24T01:05:35.5Z" {"StartedAt":"0001-01-01T00:00:00Z","Pid":3}\n'
+    )
+    assert '"Created": "2026-11-24T01:05:35.5Z"' in show([document], "")
+
+
 def test_a_document_is_shown_as_yaml() -> None:
     from estiva.cli.commands.info import outline
 

@@ -101,10 +101,11 @@ def show(documents: list[Any], form: str) -> str:
 
     if not form or is_json(form):
         return as_json(documents, 5)
+    from estiva.cli.gotime import with_times
     from estiva.cli.template import Template
 
     template = Template(normalize(form), "inspect")
-    return "".join(template.render(each) for each in documents)
+    return "".join(template.render(with_times(each)) for each in documents)
 
 
 _FORMAT = Option("format", "f", "string", "string", "Show as JSON (json), or by a Go template", complete="format")
