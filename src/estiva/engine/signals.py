@@ -36,3 +36,8 @@ def signal_name(number: int) -> str:
         if value == number and name.startswith("SIG") and "_" not in name:
             return name
     return str(number)
+
+
+def send_signal(pidfd: int, number: int) -> None:
+    """Send a signal to the process behind *pidfd*.  pidfd_send_signal(2); raises OSError."""
+    _signal.pidfd_send_signal(pidfd, number)

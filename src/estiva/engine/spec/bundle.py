@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 OCI_VERSION = "1.2.0"
 
 
-def bundle_config(
-    options: ContainerOptions, context: Context, chosen: list[MountOption], annotations: dict[str, str]
-) -> dict[str, Any]:
-    """The whole document; its ``root.path`` is where an OCI runtime other than ours finds the file system."""
+def bundle_config(options: ContainerOptions, context: Context, chosen: list[MountOption]) -> dict[str, Any]:
+    """The whole document; its ``root.path`` is where an OCI runtime other than ours finds the file system.
+
+    *chosen* are the mounts asked for, with every volume already turned into a bind mount of its directory.
+    """
     document: dict[str, Any] = {
         "ociVersion": OCI_VERSION,
         "process": process(options, context),
         "root": {"path": f"{context.bundle}/rootfs", "readonly": bool(options.read_only)},
         "mounts": mounts(options, context, chosen),
-        "annotations": annotations,
+        "annotations": dict(options.annotation),
         "linux": linux(options, context),
     }
     if mode_of(options, context, "uts") == "private":
@@ -44,7 +45,7 @@ def linux(options: ContainerOptions, context: Context) -> dict[str, Any]:
         "namespaces": namespaces(options, context),
         "uidMappings": id_mappings(context.uid_maps),
         "gidMappings": id_mappings(context.gid_maps),
-        "devices": devices(options, context),
+        "devices": devices(options),
         "sysctl": sysctls(options, context),
         "resources": resources(options, context),
         "seccomp": seccomp(options, context),

@@ -28,7 +28,8 @@ class User:
 
 
 class Host:
-    """Facts of the host.  ``rlimits``: name → (soft, hard) of this process; ``selinux``, ``apparmor``: enabled."""
+    """Facts of the host.  ``rlimits``: ``RLIMIT_…`` → the most this process may set; ``selinux``, ``apparmor``:
+    enabled."""
 
     __slots__ = ("apparmor", "arch", "cgroup2", "hostname", "rlimits", "selinux")
 
@@ -40,7 +41,7 @@ class Host:
         cgroup2: bool = True,
         selinux: bool = False,
         apparmor: bool = False,
-        rlimits: dict[str, tuple[int, int]] | None = None,
+        rlimits: dict[str, int] | None = None,
     ) -> None:
         self.hostname = hostname
         self.arch = arch

@@ -5,7 +5,6 @@ The writable layer and the layers below it are not here: storage describes them 
 
 from __future__ import annotations
 
-from estiva.engine.spec.devices import device_mounts
 from estiva.engine.spec.mountparse import PROPAGATION
 from estiva.engine.spec.namespaces import mode_of
 from estiva.engine.spec.resources import parse_bytes
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from estiva.engine.spec.context import Context
 
 DEFAULT_SHM = "65536k"
-COPY_UP = "tmpcopyup"  # as crun and runc spell it for tmpfs; of ours for volumes
-CHOWN = "chown"  # give the source to the container's user: ours
+TMPFS_COPY_UP = "tmpcopyup"  # fill it from the image, as crun and runc spell it
+COPY_UP = "x-estiva.copyup"  # of ours: the same for an empty volume
+CHOWN = "x-estiva.chown"  # of ours: =uid:gid, give the source to the container's user
 
 
 def mounts(options: ContainerOptions, context: Context, chosen: list[MountOption]) -> list[dict[str, Any]]:
@@ -29,7 +29,6 @@ def mounts(options: ContainerOptions, context: Context, chosen: list[MountOption
     *chosen* are the options' mounts with every volume already turned into a bind mount of its directory.
     """
     asked = [user_mount(mount, context, index) for index, mount in enumerate(chosen)]
-    asked += device_mounts(options, context)
     taken = {mount["destination"] for mount in asked}
     usual = [*kernel_mounts(options, context), *file_mounts(options, context), *scratch(options)]
     kept = [mount for mount in usual if mount["destination"] not in taken]
@@ -100,7 +99,7 @@ def scratch(options: ContainerOptions) -> list[dict[str, Any]]:
     """Where programs may write although the root file system is read-only."""
     if not options.read_only or not options.read_only_tmpfs:
         return []
-    words = ("rw", "rprivate", "nosuid", "nodev", COPY_UP)
+    words = ("rw", "rprivate", "nosuid", "nodev", TMPFS_COPY_UP)
     return [_mount(path, "tmpfs", "tmpfs", *words) for path in ("/run", "/tmp", "/var/tmp")]
 
 
@@ -120,12 +119,12 @@ def user_mount(mount: MountOption, context: Context, index: int) -> dict[str, An
     if "copy" in mount.options:
         words.append(COPY_UP)
     if "U" in mount.options:
-        words.append(CHOWN)
+        words.append(f"{CHOWN}={context.user.uid}:{context.user.gid}")
     return _bind(mount.target, mount.source, *words)
 
 
 def _tmpfs(mount: MountOption) -> dict[str, Any]:
-    words = [word for word in mount.options if word not in ("exec", "suid", "dev", "notmpcopyup", "U", COPY_UP)]
+    words = [word for word in mount.options if word not in ("exec", "suid", "dev", "notmpcopyup", "U", TMPFS_COPY_UP)]
     for word in ("exec", "suid", "dev"):
         if not {word, f"no{word}"} & set(mount.options):
             words.append(f"no{word}")
@@ -134,7 +133,7 @@ def _tmpfs(mount: MountOption) -> dict[str, Any]:
     if not PROPAGATION & set(words):
         words.append("rprivate")
     if "notmpcopyup" not in mount.options:
-        words.append(COPY_UP)
+        words.append(TMPFS_COPY_UP)
     return _mount(mount.target, "tmpfs", "tmpfs", *words)
 
 

@@ -33,8 +33,6 @@ def mode_of(options: ContainerOptions, context: Context, name: str) -> str:
     asked = getattr(options, name)
     if asked:
         return "private" if asked == "shareable" else str(asked)
-    if name == "cgroupns" and (options.privileged or not context.host.cgroup2) and "cgroupns" not in context.conf:
-        return "private" if context.host.cgroup2 else "host"
     key = {"network": "netns", "ipc": "ipcns", "uts": "utsns", "pid": "pidns"}.get(name, name)
     mode = str(context.conf.get(key) or "private")
     if name == "network" and mode not in ("host", "none"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from estiva.engine.spec.environment import environment
 from estiva.engine.spec.security import capability_sets, no_new_privileges, process_labels
 from estiva.errors import Invalid
+from estiva.runtime.rlimits import parse_ulimit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,14 +13,10 @@ if TYPE_CHECKING:
 
     from estiva.engine.options import ContainerOptions
     from estiva.engine.spec.context import Context
+    from estiva.runtime.rlimits import Rlimit
 
 # What Podman asks for unless told otherwise, cut to what this process may have.
 DEFAULT_LIMITS = {"RLIMIT_NOFILE": 1 << 20, "RLIMIT_NPROC": 1 << 22}
-LIMITS = (
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
-)  # fmt: skip
-UNLIMITED = (1 << 64) - 1
 
 
 def process(options: ContainerOptions, context: Context) -> dict[str, Any]:
@@ -75,43 +72,16 @@ def working_directory(options: ContainerOptions, context: Context) -> str:
     return str(path)
 
 
-def rlimits(options: ContainerOptions, context: Context) -> list[dict[str, Any]]:
-    """The resource limits asked for; defaults are cut to the hard limits this process has.  setrlimit(2)"""
+def rlimits(options: ContainerOptions, context: Context) -> list[Rlimit]:
+    """The resource limits asked for; defaults are cut to the hard limits this process cannot raise.  setrlimit(2)"""
     asked = list(options.ulimit) or list(context.conf.get("default_ulimits") or ())
     if "host" in asked:
         return []
-    given = dict(map(parse_ulimit, asked))
-    limits: dict[str, tuple[int, int]] = {}
-    for name, value in DEFAULT_LIMITS.items():
-        hard = context.host.rlimits.get(name, (value, value))[1]
-        if name not in given:
-            value = min(value, hard)
-            limits[name] = (value, value)
-    limits.update(given)
-    return [{"type": name, "soft": soft, "hard": hard} for name, (soft, hard) in sorted(limits.items())]
-
-
-def parse_ulimit(text: str) -> tuple[str, tuple[int, int]]:
-    """Limit name (``RLIMIT_…``) and (soft, hard) of ``name=soft[:hard]``; ``-1`` and ``unlimited`` mean no limit."""
-    name, equals, values = text.partition("=")
-    name = name.strip().lower().removeprefix("rlimit_")
-    if name not in LIMITS:
-        raise Invalid(f"ulimit {text!r}: no limit is called {name!r}", f"choose from {', '.join(LIMITS)}")
-    soft_text, _, hard_text = values.partition(":")
-    try:
-        soft = _limit(soft_text)
-        hard = _limit(hard_text) if hard_text else soft
-    except ValueError:
-        raise Invalid(f"ulimit {text!r}: not of the form {name}=SOFT[:HARD]") from None
-    if not equals or soft > hard:
-        raise Invalid(f"ulimit {text!r}: the soft limit must not be above the hard one")
-    return f"RLIMIT_{name.upper()}", (soft, hard)
-
-
-def _limit(text: str) -> int:
-    if text in ("-1", "unlimited"):
-        return UNLIMITED
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+    limits: dict[str, Rlimit] = {}
+    for kind, value in DEFAULT_LIMITS.items():
+        value = min(value, context.host.rlimits.get(kind, value))
+        limits[kind] = {"type": kind, "soft": value, "hard": value}
+    for text in asked:
+        entry = parse_ulimit(text)
+        limits[entry["type"]] = entry
+    return list(limits.values())

@@ -1,0 +1,286 @@
+"""Starting a container: layers held, small files written, cgroup made, plan carried out by the helper."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from estiva.engine.cgroups import CGROUP, root_cgroup_path
+from estiva.engine.hostfacts import read_or_empty
+from estiva.engine.locks import ContainerLock, hold_monitor_lock
+from estiva.engine.rootfiles import write_files
+from estiva.engine.spec.mounts import overlay_place
+from estiva.errors import Conflict, NotFound
+from estiva.monitor.client import Attachment
+from estiva.runtime.cgroup.driver import create as create_cgroup
+from estiva.runtime.cgroup.hierarchy import container_path, delegated_parent, detect
+from estiva.runtime.compile import Surroundings, compile_plan
+from estiva.runtime.helper import KEEP_FROM
+from estiva.runtime.launch import MonitorSpec, launch
+from estiva.runtime.seccomp import compile_cached, filter_flags
+from estiva.spec.rootfs import RootfsMount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from estiva.engine.container import Container
+    from estiva.engine.engine import Engine
+    from estiva.runtime.cgroup.handle import CgroupHandle
+    from estiva.runtime.cgroup.hierarchy import Hierarchies
+    from estiva.runtime.plan import Plan
+    from estiva.storage.layers import LayerLease
+
+OWN_RUNTIMES = ("", "estiva", "estiva-runtime")
+
+
+def start(container: Container, attach: bool, terminal_size: os.terminal_size | None) -> Attachment | None:
+    """Start the container; see :meth:`Container.start`."""
+    container.engine.settings.make_dirs()
+    with ContainerLock(container.run_dir):
+        state = container.state()
+        if state.running:
+            return container.attach() if attach else None
+        if state.status in ("configured", "removing"):
+            raise Conflict(f"starting container {container.name}: it is being {_ing(state.status)}")
+        if not os.path.isdir(container.bundle):
+            raise NotFound(f"no container with name or ID {container.name!r} found: no such container")
+        return _start_locked(container, attach, terminal_size)
+
+
+def _ing(status: str) -> str:
+    return {"configured": "created", "removing": "removed"}[status]
+
+
+def _start_locked(container: Container, attach: bool, terminal_size: os.terminal_size | None) -> Attachment | None:
+    engine = container.engine
+    lock = hold_monitor_lock(container.run_dir)
+    if lock < 0:
+        raise Conflict(f"starting container {container.name}: its monitor is still at work", "try again")
+    lease = None
+    cgroup = None
+    try:
+        lease = engine.store.layers.acquire(container.details["diff_ids"])
+        spec = _prepare(container, lease, terminal_size)
+        hierarchies = detect()
+        cgroup = _cgroup(container, spec, hierarchies)
+        monitor = _monitor(container, cgroup)
+        keep = [lock, *lease.lock_fds]
+        work = _plan(container, spec, lease, hierarchies, len(keep))
+        keep += range(3, 3 + container.options.preserve_fds)
+        _forget_end(container)
+        launched = launch(work, monitor, [f"estiva-monitor {container.name}"], attach=attach, keep=keep)
+    except BaseException:
+        if cgroup is not None:
+            cgroup.remove()
+        raise
+    finally:
+        os.close(lock)
+        if lease is not None:
+            lease.close()
+    _note_start(container, launched.pid)
+    if attach:
+        return Attachment(launched.fd)
+    os.close(launched.fd)
+    return None
+
+
+def _prepare(container: Container, lease: LayerLease, terminal_size: os.terminal_size | None) -> dict[str, Any]:
+    """The configuration as it is this time, and the files it mounts."""
+    spec = container.spec()
+    if container.started_ns and container.image_id:
+        from estiva.engine.restarting import look_user_up_again
+
+        look_user_up_again(container, spec, lease)
+    write_files(container)
+    _make_overlays(container)
+    shared = _shared(container)
+    if shared:
+        from estiva.engine.sharing import join_containers
+
+        join_containers(container, spec, shared)
+    if terminal_size is not None:
+        spec["process"]["consoleSize"] = {"height": terminal_size.lines, "width": terminal_size.columns}
+    return spec
+
+
+def _make_overlays(container: Container) -> None:
+    """Fresh directories for the changes to sources mounted with option ``O``."""
+    for index, (kind, source, _, words) in enumerate(container.details["mounts"]):
+        if "O" not in words:
+            continue
+        place = overlay_place(container.bundle, index)
+        if os.path.isdir(place):
+            from estiva.engine.removal import remove_tree
+
+            remove_tree(container.engine, place)
+        status = os.stat(source if kind == "bind" else container.engine.volumes.path(source))
+        os.makedirs(f"{place}/work", 0o700)
+        os.mkdir(f"{place}/upper")
+        os.chmod(f"{place}/upper", status.st_mode & 0o7777)
+        if not container.engine.settings.rootless:
+            os.chown(f"{place}/upper", status.st_uid, status.st_gid)
+
+
+def _shared(container: Container) -> dict[str, str]:
+    """Options that take a namespace from another container → that container."""
+    options = container.options
+    modes = {name: getattr(options, name) for name in ("pid", "network", "ipc", "uts", "cgroupns", "userns")}
+    return {name: mode[10:] for name, mode in modes.items() if mode.startswith("container:")}
+
+
+def _cgroup_path(container: Container, hierarchies: Hierarchies) -> str:
+    """Where the container's cgroup is in each hierarchy; ``""`` for none: this user was delegated none.
+
+    What depends on the session is written down for other sessions' commands.
+    """
+    parent = container.options.cgroup_parent
+    if not container.engine.settings.rootless:
+        return root_cgroup_path(container.id, parent)
+    delegated = delegated_parent(hierarchies)
+    if delegated is None:
+        return ""
+    path = container_path(container.id, parent=f"{delegated}/{parent.strip('/') or 'estiva'}")
+    _write_text(f"{container.run_dir}/{CGROUP}", path)
+    return path
+
+
+def _cgroup(container: Container, spec: dict[str, Any], hierarchies: Hierarchies) -> CgroupHandle:
+    options = container.options
+    path = ""
+    if options.cgroups != "disabled":
+        path = _cgroup_path(container, hierarchies)
+    resources = spec["linux"].get("resources", {})
+    if options.cgroups == "disabled":
+        resources = {}
+    return create_cgroup(hierarchies, path, resources, rootless=container.engine.settings.rootless)
+
+
+def _monitor(container: Container, cgroup: CgroupHandle) -> MonitorSpec:
+    """What the container's monitor is to keep and to do."""
+    options, run_dir = container.options, container.run_dir
+    monitor = MonitorSpec()
+    monitor.status, monitor.exit, monitor.attach = f"{run_dir}/status", f"{container.bundle}/exit", f"{run_dir}/attach"
+    if container.log_driver != "none":
+        monitor.log, monitor.log_format = container.log_path, container.log_driver
+        _rotation(monitor, options.log_opt)
+    monitor.stdin, monitor.terminal = bool(options.interactive), bool(options.tty)
+    monitor.procs, monitor.cgroup_dirs = cgroup.procs_paths, cgroup.dirs
+    monitor.kill = f"{cgroup.v2_dir}/cgroup.kill" if cgroup.v2_dir else ""
+    source = cgroup.oom_source()
+    monitor.oom = source[0] if source else ""
+    policy, _, retries = options.restart.partition(":")
+    monitor.restart = (policy or "no", int(retries or 0))
+    monitor.timeout = options.timeout
+    monitor.cleanup = cleanup_command(container)
+    return monitor
+
+
+def _rotation(monitor: MonitorSpec, log_opt: dict[str, str]) -> None:
+    if log_opt.get("max-size"):
+        from estiva.engine.spec.resources import parse_bytes
+
+        monitor.log_bytes = parse_bytes(log_opt["max-size"])
+    if log_opt.get("max-file", "").isdigit():
+        monitor.log_files = int(log_opt["max-file"])
+
+
+def cleanup_command(container: Container) -> list[str]:
+    """What the monitor executes in the end, if nobody waits for the container."""
+    settings = container.engine.settings
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    program = [sys.executable, "-I", "-S", f"{package}/__main__.py"]
+    return [*program, "--root", settings.root, "--runroot", settings.run_root, "container", "cleanup", container.id]
+
+
+def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarchies: Hierarchies, kept: int) -> Plan:
+    """The operations of this start; *kept* descriptors are handed on before those of --preserve-fds."""
+    engine, options = container.engine, container.options
+    around = surroundings(engine, _rootfs(container, lease))
+    around.cgroup_mounts = cgroup_mounts(hierarchies)
+    around.idmap = bool(container.details.get("uid_maps")) and not engine.settings.rootless
+    around.init = bool(options.init)
+    around.preserve_fds, around.preserve_from = options.preserve_fds, KEEP_FROM + kept
+    runtime = options.runtime or engine.settings.runtime
+    if runtime not in OWN_RUNTIMES:
+        from estiva.engine.foreign import compile_foreign
+
+        return compile_foreign(container, spec, around, runtime)
+    seccomp = spec["linux"].get("seccomp")
+    if seccomp:
+        around.seccomp = compile_cached(seccomp, f"{engine.settings.run_root}/seccomp")
+        around.seccomp_flags = filter_flags(seccomp)
+    return compile_plan(spec, around)
+
+
+def surroundings(engine: Engine, rootfs: RootfsMount | None) -> Surroundings:
+    """What plans of this engine have in common.  The mount point is the same for all: each has its own namespace."""
+    mount_point = f"{engine.settings.run_root}/rootfs"
+    if not os.path.isdir(mount_point):
+        os.makedirs(mount_point, 0o700, exist_ok=True)
+    around = Surroundings(mount_point, rootfs)
+    around.userns = engine.userns
+    around.bind_devices = engine.settings.in_userns
+    if around.userns:
+        setgroups = read_or_empty(f"{around.userns.rpartition('/ns/')[0]}/setgroups", 16)
+        around.deny_setgroups = setgroups.startswith("deny")
+    return around
+
+
+def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
+    options = container.options
+    if options.rootfs:
+        return RootfsMount("bind", source=os.path.abspath(options.image))
+    snapshots = container.engine.store.snapshots
+    return snapshots.rootfs(container.id, lease, volatile=bool(options.rm), read_only=bool(options.read_only))
+
+
+def cgroup_mounts(hierarchies: Hierarchies) -> Sequence[tuple[str, str, list[str]]]:
+    """(file system type, directory below /sys/fs/cgroup, options) of each hierarchy.  cgroups(7)"""
+    if hierarchies.mode == "v2":
+        return [("cgroup2", "", [])]
+    found: list[tuple[str, str, list[str]]] = []
+    for mount in dict.fromkeys(hierarchies.v1.values()):
+        words = [controller for controller, place in hierarchies.v1.items() if place == mount]
+        named = any(word.startswith("name=") for word in words)
+        found.append(("cgroup", os.path.basename(mount), ["none", *words] if named else words))
+    if hierarchies.v2:
+        found.append(("cgroup2", os.path.basename(hierarchies.v2), []))
+    return found
+
+
+def _forget_end(container: Container) -> None:
+    """The last end is over once a new start begins."""
+    for path in (f"{container.bundle}/exit", f"{container.run_dir}/stopping"):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+
+
+def _note_start(container: Container, pid: int) -> None:
+    """Remember that it was started, and write the files scripts asked for."""
+    options = container.options
+    container.started_ns = time.time_ns()
+    if not container.auto_remove:
+        with container.engine.database.transaction() as change:
+            change.execute("UPDATE containers SET started=? WHERE id=?", (container.started_ns, container.id))
+    if options.pidfile:
+        _write_text(options.pidfile, f"{pid}")
+    if options.conmon_pidfile:
+        _write_text(options.conmon_pidfile, f"{_parent(pid)}")
+
+
+def _write_text(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _parent(pid: int) -> int:
+    """The process id of the parent, which for a container is its monitor."""
+    return int(read_or_empty(f"/proc/{pid}/stat").rpartition(")")[2].split()[1] or 0)

@@ -1,0 +1,175 @@
+"""After a container's end: what its start made is undone, and the container removed if that was asked for.
+
+Removal marks the row ``removing`` first and deletes it last, so that a kill at any point leaves something that the next
+command recognises and finishes; every step accepts that it was done before.
+"""
+
+from __future__ import annotations
+
+import os
+
+from estiva.engine.cgroups import find_cgroup
+from estiva.engine.locks import ContainerLock, wait_for_monitor
+from estiva.errors import Conflict, NotFound, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from estiva.engine.container import Container
+    from estiva.engine.engine import Engine
+    from estiva.monitor.client import Attachment
+
+PATIENCE_S = 10.0
+_RUN_FILES = ("attach", "cgroup", "console", "lock", "runtime.log", "runtime.pid", "status", "stopping")
+
+
+def remove(container: Container, force: bool, timeout: int | None, volumes: bool) -> None:
+    """Remove the container; see :meth:`Container.remove`."""
+    if force:
+        container.stop(timeout)
+    with ContainerLock(container.run_dir):
+        if not _exists(container):
+            _remove_run_dir(container)
+            if force:
+                return  # another command was as quick
+            raise NotFound(f"no container with name or ID {container.name!r} found: no such container")
+        state = container.state()
+        if state.running:
+            raise Conflict(
+                f"cannot remove container {container.id} as it is {state.status}: "
+                "running or paused containers cannot be removed without force",
+                "stop it, or use --force",
+            )
+        _wait_for_monitor(container)
+        remove_locked(container, volumes=volumes or container.auto_remove)
+
+
+def cleanup(container: Container) -> None:
+    """What the monitor's command does in the end: undo the start, and remove a ``--rm`` container."""
+    with ContainerLock(container.run_dir):
+        if not _exists(container):
+            _remove_run_dir(container)
+            return
+        state = container.state()
+        if state.running or state.monitored:
+            return  # somebody has started it again
+        if container.auto_remove:
+            remove_locked(container, volumes=True)
+        else:
+            release(container)
+
+
+def finish(container: Container, attachment: Attachment) -> None:
+    """The same by the command in the foreground, which saw the end and still holds the owner's line."""
+    with ContainerLock(container.run_dir):
+        if container.auto_remove:
+            mark_removing(container)
+        attachment.release()
+        attachment.close()
+        _wait_for_monitor(container)
+        if container.auto_remove:
+            remove_locked(container, volumes=True)
+        else:
+            release(container)
+
+
+def release(container: Container) -> None:
+    """Give back what only a running container needs."""
+    find_cgroup(container).remove()
+    container.engine.store.layers.release_unused(container.details["diff_ids"])
+    if any("O" in words for _, _, _, words in container.details["mounts"]):
+        remove_tree(container.engine, f"{container.bundle}/overlay")
+
+
+def remove_locked(container: Container, volumes: bool) -> None:
+    """Remove the container, whose lock is held and which does not run; with *volumes*, its anonymous ones, too."""
+    engine = container.engine
+    mark_removing(container)
+    release(container)
+    anonymous = [name for name, is_anonymous in engine.volumes.used_by(container.id) if is_anonymous and volumes]
+    _remove_layer(container)
+    remove_tree(engine, container.bundle)
+    _remove_cidfile(container)
+    with engine.database.transaction() as change:
+        change.execute("DELETE FROM containers WHERE id=?", (container.id,))
+    if anonymous:
+        for path in engine.volumes.forget_unused(anonymous):
+            remove_tree(engine, path)
+    _remove_run_dir(container)
+
+
+def mark_removing(container: Container) -> None:
+    """Say in the database that the container is going; from now on it can only be removed."""
+    if container.phase == "removing":
+        return
+    with container.engine.database.transaction(durable=not container.auto_remove) as change:
+        change.execute("UPDATE containers SET phase='removing' WHERE id=?", (container.id,))
+    container.phase = "removing"
+
+
+def remove_tree(engine: Engine, path: str) -> None:
+    """Remove a directory tree, also with files of other ids of the user's namespace; that it is gone is fine."""
+    from estiva.linux.path import rmtree
+
+    try:
+        rmtree(path)
+    except PermissionError:
+        if not engine.settings.rootless:
+            raise
+        engine.inside("estiva.engine.removal:remove_tree_inside", path=path)
+
+
+def remove_tree_inside(root: str, run_root: str, driver: str, path: str) -> None:
+    """The same, called in the user's namespace; only for what is in this store."""
+    from estiva.linux.path import rmtree
+
+    if path.startswith(f"{root}/"):
+        rmtree(path)
+
+
+def _remove_layer(container: Container) -> None:
+    try:
+        container.engine.store.snapshots.remove(container.id)
+    except PermissionError:
+        if not container.engine.settings.rootless:
+            raise
+        remove_tree(container.engine, container.bundle)
+
+
+def _wait_for_monitor(container: Container) -> None:
+    if not wait_for_monitor(container.run_dir, PATIENCE_S):
+        raise Unavailable(f"removing container {container.name}: its monitor does not end")
+
+
+def _exists(container: Container) -> bool:
+    rows = container.engine.database.query("SELECT phase FROM containers WHERE id=?", (container.id,))
+    if rows:
+        container.phase = rows[0][0]
+    return bool(rows)
+
+
+def _remove_cidfile(container: Container) -> None:
+    """The file that ``--cidfile`` wrote, if it still tells of this container."""
+    path = container.options.cidfile
+    if not path or not container.auto_remove:
+        return
+    try:
+        with open(path, encoding="ascii") as file:
+            ours = file.read().strip() == container.id
+        if ours:
+            os.unlink(path)
+    except (OSError, UnicodeDecodeError):
+        pass  # it was the user's file
+
+
+def _remove_run_dir(container: Container) -> None:
+    for name in _RUN_FILES:
+        try:
+            os.unlink(f"{container.run_dir}/{name}")
+        except FileNotFoundError:
+            continue
+    try:
+        os.rmdir(container.run_dir)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        remove_tree(container.engine, container.run_dir)

@@ -1,0 +1,34 @@
+"""Namespaces taken from other containers, whose processes are only known when this one starts."""
+
+from __future__ import annotations
+
+from estiva.engine.spec.namespaces import KINDS, join
+from estiva.errors import Conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from estiva.engine.container import Container
+
+
+def join_containers(container: Container, spec: dict[str, Any], shared: dict[str, str]) -> None:
+    """Make the configuration join the namespaces of the containers in *shared* (option → name or id)."""
+    for option, name in shared.items():
+        other = container.engine.containers.get(name)
+        pid = other.state().pid
+        if not pid:
+            raise Conflict(f"option --{option} container:{name}: that container is not running", "start it first")
+        kind = "user" if option == "userns" else KINDS[option][1]
+        join(spec, option, f"/proc/{pid}/ns/{kind}")
+        if option == "ipc":
+            _share_memory(spec, pid)
+        if option == "uts":
+            spec.pop("hostname", None)
+
+
+def _share_memory(spec: dict[str, Any], pid: int) -> None:
+    """Mount the other container's /dev/shm in place of one of our own."""
+    for mount in spec["mounts"]:
+        if mount["destination"] == "/dev/shm" and mount["type"] == "tmpfs":
+            mount.update(type="bind", source=f"/proc/{pid}/root/dev/shm", options=["bind", "nosuid", "noexec", "nodev"])

@@ -1,0 +1,76 @@
+"""Users and groups as a container's own /etc/passwd and /etc/group tell them.  passwd(5), group(5); podman-run(1)
+"--user", "--group-add"."""
+
+from __future__ import annotations
+
+from estiva.engine.spec.context import User
+from estiva.errors import Invalid, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MAXIMUM = (1 << 32) - 2
+
+
+def resolve_user(text: str, passwd: str, group: str, add: Sequence[str] = ()) -> User:
+    """The user ``NAME|UID[:GROUP|GID]`` means (empty: root), with the groups they are in and those to *add*.
+
+    Supplementary groups come from the file only where no group was named.  Raises NotFound for an unknown name.
+    """
+    who, colon, which = text.partition(":")
+    entry = _passwd_entry(who or "0", passwd)
+    number = _number(who or "0")
+    if entry is None and number is None:
+        raise NotFound(f"user {who!r}: not in the container's /etc/passwd", "give a number")
+    name, uid, gid, home = entry or ("", number or 0, 0, "/")
+    groups: list[int] = []
+    if colon and which:
+        gid = _group(which, group)
+    elif name:
+        groups = [g for g, members in _groups(group) if name in members and g != gid]
+    for each in add:
+        extra = _group(each, group)
+        if extra not in groups:
+            groups.append(extra)
+    return User(uid, gid, groups, home or "/", name)
+
+
+def _passwd_entry(who: str, passwd: str) -> tuple[str, int, int, str] | None:
+    """(name, uid, gid, home) of the first line for that name or number; a name that is a number is a number."""
+    number = _number(who)
+    for line in passwd.splitlines():
+        fields = line.split(":")
+        if len(fields) < 6 or not fields[2].isdigit() or not fields[3].isdigit():
+            continue
+        if (number is None and fields[0] == who) or (number is not None and int(fields[2]) == number):
+            return fields[0], int(fields[2]), int(fields[3]), fields[5]
+    return None
+
+
+def _group(which: str, text: str) -> int:
+    """The id of a group given by name or number."""
+    number = _number(which)
+    if number is not None:
+        return number
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 3 and fields[0] == which and fields[2].isdigit():
+            return int(fields[2])
+    raise NotFound(f"group {which!r}: not in the container's /etc/group", "give a number")
+
+
+def _groups(text: str) -> Iterator[tuple[int, Iterable[str]]]:
+    """(gid, member names) of every line."""
+    for line in text.splitlines():
+        fields = line.split(":")
+        if len(fields) >= 4 and fields[2].isdigit():
+            yield int(fields[2]), fields[3].strip().split(",")
+
+
+def _number(text: str) -> int | None:
+    if not text.isdigit():
+        return None
+    if int(text) > MAXIMUM:
+        raise Invalid(f"user or group id {text}: larger than any id")
+    return int(text)

@@ -1,0 +1,111 @@
+"""User namespaces of containers: which ids they map, and files given to those ids."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from estiva.errors import Invalid
+from estiva.runtime.idmap import AUTO_USER, IdMap, UserNamespace, container_maps, subordinate_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from estiva.engine.engine import Engine
+    from estiva.engine.images import ImageRecord
+    from estiva.engine.options import ContainerOptions
+    from estiva.engine.spec.context import Context
+
+    Maps = list[tuple[int, int, int]]
+
+
+def choose_maps(engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None) -> str:
+    """Set the maps of *context* as the options ask; the user that keep-id suggests, or ``""``."""
+    mode = options.userns or str(context.conf.get("userns") or "")
+    if options.uidmap or options.gidmap or options.subuidname or options.subgidname:
+        if mode not in ("", "private"):
+            raise Invalid(f"options --uidmap and --gidmap: cannot be combined with --userns {mode}")
+        uids, gids = _explicit(options)
+        context.uid_maps, context.gid_maps = _tuples(uids), _tuples(gids)
+        return ""
+    namespace = UserNamespace.parse(mode)
+    automatic = namespace.kind == "auto"
+    maps = container_maps(
+        namespace,
+        engine.id_maps(),
+        rootless=engine.settings.rootless,
+        uid=os.getuid(),
+        gid=os.getgid(),
+        needed=_highest_id(engine, image) + 1 if automatic and not namespace.size else 0,
+        used=_used(engine) if automatic else (),
+        user_ranges=(
+            subordinate_ids("/etc/subuid", AUTO_USER, -1), subordinate_ids("/etc/subgid", AUTO_USER, -1)
+        ) if automatic else ((), ()),
+    )  # fmt: skip
+    if maps is None:
+        return ""
+    context.uid_maps, context.gid_maps = _tuples(maps.uids), _tuples(maps.gids)
+    return maps.user
+
+
+def _explicit(options: ContainerOptions) -> tuple[list[IdMap], list[IdMap]]:
+    """What --uidmap and --gidmap (each stands in for the other) or the names in /etc/sub[ug]id say."""
+    uids, gids = list(map(IdMap.parse, options.uidmap)), list(map(IdMap.parse, options.gidmap))
+    if options.subuidname or options.subgidname:
+        uids = uids or _of_name("/etc/subuid", options.subuidname or options.subgidname)
+        gids = gids or _of_name("/etc/subgid", options.subgidname or options.subuidname)
+    return uids or gids, gids or uids
+
+
+def _of_name(file: str, name: str) -> list[IdMap]:
+    maps: list[IdMap] = []
+    for first, count in subordinate_ids(file, name, -1):
+        maps.append(IdMap(maps[-1].ctr + maps[-1].size if maps else 0, first, count))
+    if not maps:
+        raise Invalid(f"user {name!r}: has no ids in {file}")
+    return maps
+
+
+def _highest_id(engine: Engine, image: ImageRecord | None) -> int:
+    """The highest user or group id the image's user database names."""
+    if image is None:
+        return 0
+    from estiva.engine.identity import image_databases
+
+    numbers = [0]
+    for text in image_databases(engine, image.diff_ids):
+        for line in text.splitlines():
+            numbers += [int(field) for field in line.split(":")[2:4] if field.isdigit()]
+    return max(numbers)
+
+
+def _used(engine: Engine) -> list[tuple[int, int]]:
+    """The (first, count) ranges that containers have."""
+    rows = engine.database.query("SELECT details FROM containers")
+    maps = [entry for (details,) in rows for entry in json.loads(details).get("uid_maps", [])]
+    return [(host, size) for _, host, size in maps]
+
+
+def _tuples(maps: list[IdMap]) -> Maps:
+    return [(entry.ctr, entry.host, entry.size) for entry in maps]
+
+
+def host_id(maps: Maps, ctr_id: int) -> int:
+    """Our id of the container's *ctr_id*, or ours itself if it is not mapped."""
+    for ctr, host, size in maps:
+        if ctr <= ctr_id < ctr + size:
+            return host + ctr_id - ctr
+    return ctr_id
+
+
+def give_layer(engine: Engine, bundle: str, uid_maps: Maps, gid_maps: Maps) -> None:
+    """Give the writable layer's top to the container's root, and let it pass the directories above."""
+    engine.inside("estiva.engine.usermaps:give_inside", bundle=bundle, uid_maps=uid_maps, gid_maps=gid_maps)
+
+
+def give_inside(root: str, run_root: str, driver: str, bundle: str, uid_maps: Maps, gid_maps: Maps) -> None:
+    """The same, called in the user's namespace."""
+    for name in ("upper", "work"):
+        path = f"{bundle}/{name}"
+        if os.path.isdir(path):
+            status = os.stat(path)
+            os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
