@@ -45,6 +45,18 @@ def report(error: BaseException) -> int:
     return exit_code(error)
 
 
+def report_bug(error: Exception, trace: bool) -> int:
+    """One line about an error nobody foresaw, and where it was raised; with *trace*, the whole way there."""
+    import traceback
+
+    if trace:
+        traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{place.filename.rpartition('/estiva/')[2]}:{place.lineno}"
+    complain(f"internal error: {describe(error)} (at {where}); please report it with the output of --log-level debug")
+    return ENGINE_FAILED
+
+
 def complain(text: str) -> None:
     """Print one ``Error:`` line to stderr; a stderr that is gone is not worth another failure."""
     try:

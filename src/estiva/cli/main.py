@@ -72,9 +72,10 @@ _VERSION = Option("version", "v", help="Print version and exit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (without the program's name) and return its exit code.  Nothing escapes but a bug."""
+    """Run one command line (without the program's name) and return its exit code.  No exception escapes."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        code = dispatch(sys.argv[1:] if argv is None else argv)
+        code = dispatch(argv)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -84,6 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from estiva.cli.errors import report  # only after a failure
 
         return report(error)
+    except Exception as error:
+        from estiva.cli.errors import report_bug  # only after a failure
+
+        return report_bug(error, "debug" in argv or "--log-level=debug" in argv)
     return code
 
 

@@ -125,6 +125,19 @@ def test_an_interrupt_is_130_without_a_word(only, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
+def test_a_bug_is_one_line_too_and_a_trace_only_when_asked_for(only, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(parsed: Parsed, settings: cli.Globals) -> int:
+        raise KeyError("x")
+
+    only(run)
+    assert cli.main(["version"]) == 125
+    told = capsys.readouterr().err
+    assert told.startswith("Error: internal error: KeyError: 'x' (at ")
+    assert told.count("\n") == 1
+    assert cli.main(["--log-level", "debug", "version"]) == 125
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_a_kind_of_a_kind_keeps_its_code() -> None:
     class Special(CommandNotFound):
         pass

@@ -82,7 +82,7 @@ def document(engine: Engine, kind: str, name: str, *, sizes: bool = False) -> di
         raise NotFound(f'no such object: "{name}"') from None
     from estiva.engine.imagedocument import describe_image
 
-    return describe_image(record, str(engine.info()["store"]["graphDriverName"]))
+    return describe_image(record, engine.store.driver)
 
 
 def container_document(engine: Engine, name: str, sizes: bool) -> dict[str, Any]:
