@@ -41,6 +41,11 @@ class Estiva:
             os.chown(path, account.uid, account.gid)
         self.env = account.environment()
         self.env |= {"TMPDIR": str(self.tmp), "CONTAINERS_CONF": str(self.base / "containers.conf")}
+        if directory_of_data := os.environ.get("ESTIVA_TEST_COVERAGE"):
+            self.env |= {
+                "ESTIVA_TEST_COVERAGE": directory_of_data,
+                "ESTIVA_TEST_SITE": os.environ["ESTIVA_TEST_SITE"],
+            }
         self._terminals: list[Terminal] = []
         self._started: list[subprocess.Popen[Any]] = []
         self.before = Snapshot()
