@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Target = tuple[str, Container]
 
-ALL = Option("all", "a", help="Act on all containers")
+ALL = Option("all", help="Act on all containers")
 LATEST = Option("latest", "l", help="Act on the container that was created last")
 CIDFILE = Option("cidfile", "", "array", "file", "Read the container ID from the file", complete="file")
 FILTER = Option("filter", "f", "array", "filter", "Only containers that match all conditions", complete="filter")
