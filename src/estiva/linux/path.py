@@ -79,7 +79,7 @@ def rmtree(path: Path) -> None:
     """
     parent, name = os.path.split(os.fsencode(path).rstrip(b"/"))
     try:
-        dirfd = os.open(parent or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        dirfd = os.open(parent or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
@@ -162,6 +162,8 @@ def disk_usage(path: Path) -> int:
     """Bytes that the files below *path* take on disk, each hard-linked one once; 0 if it does not exist."""
     total = 0
     seen = set()
+    if not os.path.isdir(path):
+        return 0
     for _, _, _, fd in os.fwalk(path):
         with os.scandir(fd) as entries:
             for entry in entries:

@@ -87,14 +87,14 @@ class Snapshots:
         """What to mount for the container.
 
         :param volatile: never sync; for containers that are removed when they end
-        :param read_only: the container will only read, so nothing in the writable layer is worth syncing either
+        :param read_only: the container will only read; it needs its writable layer all the same, for mount points
         """
         directory = self.path(key)
         if self.store.driver == "copy":
             return RootfsMount("bind", source=f"{directory}/rootfs")
         options = ["userxattr"] if self.store.in_userns else ["index=off", "metacopy=off", "redirect_dir=off"]
         lowerdirs = lease.lowerdirs or [self._empty(directory)]
-        if volatile or read_only:
+        if volatile:
             options.append("volatile")
         self._forget_volatile(f"{directory}/work")
         return RootfsMount(
@@ -113,17 +113,15 @@ class Snapshots:
 
     def _forget_volatile(self, work: str) -> None:
         """Let a writable layer that was used without syncing be used again.  overlayfs.rst "Volatile mount" """
-        marker = f"{work}/work/incompat/volatile"
         try:
-            os.rmdir(marker)
+            os.stat(f"{work}/work/incompat/volatile")
         except FileNotFoundError:
             return
         except PermissionError:  # the kernel makes work/work with mode 0: its owner has to enter
             os.chmod(f"{work}/work", 0o700)
-            try:
-                os.rmdir(marker)
-            except FileNotFoundError:
-                return
+        from estiva.linux.path import rmtree  # only containers that are started again get here
+
+        rmtree(f"{work}/work/incompat/volatile")
 
     def remove(self, key: str) -> None:
         """Remove the writable layer, also a half-made one; that there is none is fine.
