@@ -108,6 +108,15 @@ static long read_plan(void)
     return size;
 }
 
+static int has_clone(struct plan plan)
+{
+    struct operation_record operation = { 0 };
+    while (next_operation(&plan, &operation))
+        if (operation.code == OP_CLONE)
+            return 1;
+    return 0;
+}
+
 __attribute__((used, noreturn)) void start(long *stack)
 {
     program_argv = (const char **)(stack + 1);
@@ -118,6 +127,8 @@ __attribute__((used, noreturn)) void start(long *stack)
         leave(125);
     }
     struct plan plan = { plan_memory + 8, plan_memory + size };
+    if (has_clone(plan))
+        detach();
     struct operation_record operation = { 0 };
     while (next_operation(&plan, &operation)) {
         if (operation.code == OP_CLONE)

@@ -555,8 +555,9 @@ static void leave_orphan(void)
     leave(0);
 }
 
-/* Whoever started the helper gets no child to wait for: the monitor belongs to init (or the nearest subreaper). */
-static void detach(void)
+/* Whoever started the helper gets no child to wait for: the monitor belongs to init (or the nearest subreaper).  To be
+ * done before anything is joined: a child of a process that has joined a pid namespace is born inside it. */
+void detach(void)
 {
     long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
     if (child > 0)
@@ -572,7 +573,6 @@ void monitor_main(struct plan plan, struct plan clone_args)
 {
     int64_t delay = 0;
     int restarts = 0, code, oom;
-    detach();
     prepare();
     if (begin_life(&life, plan, clone_args) < 0)
         fail_start();

@@ -129,6 +129,7 @@ long make_overlay(struct plan *args, int user_namespace);
 /* process.c: execvpe(3); returns only on failure, with `failure` filled in */
 void run_program(const char **argv, const char **environment);
 long perform_process(struct operation_record *operation);      /* process.c */
+void detach(void);
 void monitor_main(struct plan plan, struct plan clone_args) __attribute__((noreturn));
 void report(int fd);                                           /* send `failure` as a frame of the monitor's protocol */
 void leave(int code) __attribute__((noreturn));
