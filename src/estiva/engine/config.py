@@ -56,7 +56,7 @@ class Settings:
     def conf(self) -> dict[str, dict[str, Any]]:
         """The tables of ``containers.conf`` (containers, engine, network …), merged; read when first asked for."""
         if self._conf is None:
-            self._conf = load_conf(conf_files(self.uid, self.environ))
+            self._conf = cached_conf(conf_files(self.uid, self.environ), f"{self.run_root}/containers.conf.json")
         return self._conf
 
     def default(self, key: str, otherwise: Any = None, table: str = "containers") -> Any:
@@ -116,6 +116,48 @@ def conf_files(uid: int, env: Mapping[str, str]) -> list[str]:
     if env.get("CONTAINERS_CONF_OVERRIDE"):
         files.append(env["CONTAINERS_CONF_OVERRIDE"])
     return files
+
+
+def cached_conf(files: list[str], cache: str) -> dict[str, dict[str, Any]]:
+    """:func:`load_conf`, remembered in the file *cache* until one of the files changes: TOML takes 15 ms to import."""
+    stamps = [[path, *stamp] for path in files if (stamp := _stamp(path))]
+    if not stamps:
+        return {}
+    import json
+
+    try:
+        with open(cache, "rb") as file:
+            known, tables = json.loads(file.read())
+        if known == stamps:
+            return dict(tables)
+    except (OSError, ValueError):
+        pass
+    conf = load_conf(files)
+    _remember(cache, json.dumps([stamps, conf]).encode())
+    return conf
+
+
+def _stamp(path: str) -> list[int]:
+    """What changes when a file does; empty if there is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def _remember(cache: str, data: bytes) -> None:
+    """Write the cache, whole, where its directory is there; that it cannot be written is no failure."""
+    temporary = f"{cache}.{os.getpid()}"
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, cache)
+    except OSError:
+        pass
 
 
 def load_conf(files: list[str]) -> dict[str, dict[str, Any]]:

@@ -48,8 +48,9 @@ class Containers:
         of several keys all must match)."""
         rows = self._engine.database.query(f"SELECT {COLUMNS} FROM containers ORDER BY created DESC")
         found = [Container(self._engine, row) for row in rows]
-        if any(container.phase != "created" for container in found):
-            gone = self.finish_unfinished()
+        doubtful = [container for container in found if container.phase != "created" or _may_be_abandoned(container)]
+        if doubtful:
+            gone = self._finish(doubtful)
             found = [container for container in found if container.id not in gone]
         if filters:
             from estiva.engine.filters import matching
@@ -59,18 +60,30 @@ class Containers:
 
     def finish_unfinished(self) -> set[str]:
         """Remove what a killed command left half made or half removed; the ids of those that are gone."""
-        gone: set[str] = set()
         rows = self._engine.database.query(f"SELECT {COLUMNS} FROM containers WHERE phase <> 'created'")
-        for row in rows:
-            container = Container(self._engine, row)
+        return self._finish([Container(self._engine, row) for row in rows])
+
+    def _finish(self, containers: Found) -> set[str]:
+        gone: set[str] = set()
+        for container in containers:
             lock = ContainerLock(container.run_dir)
             if not lock.acquire(wait=False):
                 continue  # whoever is at it still lives
             try:
-                from estiva.engine.removal import remove_locked
+                from estiva.engine.removal import is_abandoned, remove_locked
 
+                if container.phase == "created" and not is_abandoned(container):
+                    continue
                 remove_locked(container, volumes=container.auto_remove or container.phase == "configured")
                 gone.add(container.id)
             finally:
                 lock.release()
         return gone
+
+
+def _may_be_abandoned(container: Container) -> bool:
+    """Whether it is worth taking the lock of a ``--rm`` container to see if nobody watches over it any more."""
+    if not container.auto_remove:
+        return False
+    state = container.state()
+    return not state.running and not state.monitored

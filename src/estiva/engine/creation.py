@@ -2,7 +2,8 @@
 
 The order makes every kill harmless.  First, under the container's lock, a row in phase ``configured`` claims the name;
 then the directories and the bundle are made; then the phase becomes ``created``.  Whoever finds a row in another phase
-whose lock is free removes what is left.
+whose lock is free removes what is left.  A ``--rm`` container spares the second step: it is ``created`` at once, and
+whoever finds one without a bundle, or ended, with no lock on it removes it.
 """
 
 from __future__ import annotations
@@ -117,10 +118,8 @@ def _make(
     try:
         container.spec_in_memory = bundle_config(options, context, resolved)
         _write_bundle(container, context, details)
-        with engine.database.transaction(durable=not options.rm) as change:
-            change.execute("UPDATE containers SET phase='created' WHERE id=?", (context.id,))
-            for name in fresh:
-                change.execute("UPDATE volumes SET fresh=0 WHERE name=?", (name,))
+        if fresh or not options.rm:
+            _complete(engine, context.id, fresh, durable=not options.rm)
     except BaseException:
         from estiva.engine.removal import remove_locked
 
@@ -128,6 +127,14 @@ def _make(
         raise
     container.phase = "created"
     return container
+
+
+def _complete(engine: Engine, container_id: str, fresh: list[str], durable: bool) -> None:
+    """The container is whole, and the volumes *fresh* will be filled by its start."""
+    with engine.database.transaction(durable) as change:
+        change.execute("UPDATE containers SET phase='created' WHERE id=?", (container_id,))
+        for name in fresh:
+            change.execute("UPDATE volumes SET fresh=0 WHERE name=?", (name,))
 
 
 def _row(
@@ -143,7 +150,7 @@ def _row(
     return (
         context.id,
         context.name,
-        "configured",
+        "created" if options.rm else "configured",
         now_ns,
         0,
         image.id if image else "",

@@ -8,6 +8,7 @@ a consistent database.  What must also *survive* a power cut is written in a dur
 from __future__ import annotations
 
 import os
+import sys
 
 from estiva.errors import Conflict, Invalid, Unavailable
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 VERSION = 1
 BUSY_MS = 20_000
 
+CHECKPOINT_PAGES = 200  # a log left behind is read by the next command, so it should be short
+
+_left_open: list[object] = []  # or their end would close them
 IntegrityError = sqlite.IntegrityError
 
 _SCHEMA = """
@@ -84,10 +88,17 @@ class Database:
         return Transaction(self, durable)
 
     def close(self) -> None:
-        """Close the connection; the next use opens one again."""
+        """Close the connection; the next use opens one again.
+
+        A command line that is about to leave by ``_exit`` (started without ``site``, see ``estiva.__main__``) does not:
+        the last one to close would have to move the log into the database and sync it, which nobody should wait for.
+        """
         with self._lock:
             if self._connection is not None:
-                self._connection.close()
+                if sys.flags.no_site:
+                    _left_open.append(self._connection)
+                else:
+                    self._connection.close()
                 self._connection = None
 
     def _open(self) -> Any:
@@ -173,6 +184,7 @@ def _connect(path: str) -> Any:
         connection.close()
         raise Invalid(f"opening {path}: written by a newer version (schema {version})", "use that version or newer")
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
 

@@ -1,7 +1,8 @@
 """After a container's end: what its start made is undone, and the container removed if that was asked for.
 
 Removal marks the row ``removing`` first and deletes it last, so that a kill at any point leaves something that the next
-command recognises and finishes; every step accepts that it was done before.
+command recognises and finishes; every step accepts that it was done before.  A ``--rm`` container needs no mark: that
+it has ended, or that its config.json is gone (which goes first), says enough (:func:`is_abandoned`).
 """
 
 from __future__ import annotations
@@ -61,8 +62,6 @@ def cleanup(container: Container) -> None:
 def finish(container: Container, attachment: Attachment) -> None:
     """The same by the command in the foreground, which saw the end and still holds the owner's line."""
     with ContainerLock(container.run_dir):
-        if container.auto_remove:
-            mark_removing(container)
         attachment.release()
         attachment.close()
         _wait_for_monitor(container)
@@ -85,6 +84,7 @@ def remove_locked(container: Container, volumes: bool) -> None:
     engine = container.engine
     mark_removing(container)
     release(container)
+    _unlink(f"{container.bundle}/config.json")
     anonymous = [name for name, is_anonymous in engine.volumes.used_by(container.id) if is_anonymous and volumes]
     _remove_layer(container)
     remove_tree(engine, container.bundle)
@@ -99,9 +99,9 @@ def remove_locked(container: Container, volumes: bool) -> None:
 
 def mark_removing(container: Container) -> None:
     """Say in the database that the container is going; from now on it can only be removed."""
-    if container.phase == "removing":
+    if container.phase == "removing" or container.auto_remove:
         return
-    with container.engine.database.transaction(durable=not container.auto_remove) as change:
+    with container.engine.database.transaction(durable=True) as change:
         change.execute("UPDATE containers SET phase='removing' WHERE id=?", (container.id,))
     container.phase = "removing"
 
@@ -161,12 +161,24 @@ def _remove_cidfile(container: Container) -> None:
         pass  # it was the user's file
 
 
+def is_abandoned(container: Container) -> bool:
+    """Whether this ``--rm`` container, whose lock is held, should be gone: the command that watched it was killed."""
+    state = container.state()
+    if state.running or state.monitored:
+        return False
+    return state.status == "exited" or not os.path.exists(f"{container.bundle}/config.json")
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 def _remove_run_dir(container: Container) -> None:
     for name in _RUN_FILES:
-        try:
-            os.unlink(f"{container.run_dir}/{name}")
-        except FileNotFoundError:
-            continue
+        _unlink(f"{container.run_dir}/{name}")
     try:
         os.rmdir(container.run_dir)
     except FileNotFoundError:
