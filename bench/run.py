@@ -33,7 +33,7 @@ def main() -> int:
     if os.geteuid() != 0:
         sys.exit("Error: running benchmarks: root is needed, to make namespaces and an ordinary user")
     WORLD.enter()
-    directory = Path(tempfile.mkdtemp(prefix="estiva-bench-", dir=os.environ.get("ESTIVA_TEST_DIR", "/var/tmp")))
+    directory = Path(tempfile.mkdtemp(prefix="estiva-", dir=os.environ.get("ESTIVA_TEST_DIR", "/var/tmp")))
     directory.chmod(0o711)
     user = None
     engines: list[Engine] = []

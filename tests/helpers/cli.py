@@ -129,7 +129,7 @@ class Estiva:
         archive = self.base / "image.tar"
         (busybox_image() if image is None else image).docker_archive(archive, name)
         os.chown(archive, self.account.uid, self.account.gid)
-        self.run("load", "-i", str(archive))
+        self.run("pull", "--quiet", f"docker-archive:{archive}")
         archive.unlink()
         return name
 
