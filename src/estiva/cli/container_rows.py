@@ -26,12 +26,13 @@ _JSON_NAMESPACES = {
 class ContainerRow:
     """One row; what it costs something to know is looked up when a field asks for it."""
 
-    __slots__ = ("_size", "container", "state", "truncate")
+    __slots__ = ("_size", "container", "namespaces", "state", "truncate")
 
     FIELDS: dict[str, Callable[[ContainerRow], Any]]
 
-    def __init__(self, container: Container, *, truncate: bool = True) -> None:
+    def __init__(self, container: Container, *, truncate: bool = True, namespaces: bool = False) -> None:
         self.container = container
+        self.namespaces = namespaces
         self.state = container.state()
         self.truncate = truncate
         self._size: tuple[int, int] | None = None
@@ -89,7 +90,8 @@ class ContainerRow:
     def to_json(self) -> dict[str, Any]:
         """What ``--format json`` shows, with Podman's keys."""
         container, state = self.container, self.state
-        running = {label: self.namespace(kind) for label, kind in _JSON_NAMESPACES.items()} if state.pid else {}
+        shown = self.namespaces and state.pid
+        namespaces = {label: self.namespace(kind) for label, kind in _JSON_NAMESPACES.items()} if shown else {}
         document = {
             "AutoRemove": container.auto_remove,
             "Command": list(container.command),
@@ -104,7 +106,7 @@ class ContainerRow:
             "Labels": dict(container.labels) or None,
             "Mounts": self.mounts,
             "Names": [container.name],
-            "Namespaces": running,
+            "Namespaces": namespaces,
             "Networks": [],
             "Pid": state.pid,
             "Pod": "",
@@ -148,7 +150,7 @@ def _labels(row: ContainerRow) -> dict[str, str]:
 ContainerRow.FIELDS = {
     "AutoRemove": lambda row: row.container.auto_remove,
     "Command": lambda row: row.command,
-    "Created": lambda row: human.ago(row.container.created_ns),
+    "Created": lambda row: human.go_time(row.container.created_ns),
     "CreatedAt": lambda row: human.go_time(row.container.created_ns),
     "CreatedHuman": lambda row: human.ago(row.container.created_ns),
     "ExitCode": lambda row: 0 if row.state.running else row.state.exit_code or 0,
@@ -171,7 +173,7 @@ ContainerRow.FIELDS = {
     "RunningFor": lambda row: human.ago(row.container.created_ns),
     "Size": lambda row: row.size,
     "StartedAt": lambda row: _seconds(row.state.started_ns),
-    "State": lambda row: row.state.status,
+    "State": lambda row: row.status,  # the word alone is in the JSON only, as Podman has it
     "Status": lambda row: row.status,
     **{label: _namespace_field(kind) for label, kind in NAMESPACES.items()},
 }

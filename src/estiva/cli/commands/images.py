@@ -70,6 +70,7 @@ ImageRow.FIELDS = {
     "CreatedAt": lambda row: human.go_time(row.image.created),
     "CreatedSince": lambda row: human.ago(row.image.created),
     "CreatedTime": lambda row: human.go_time(row.image.created),
+    "Dangling": lambda row: not row.image.names,
     "Digest": lambda row: row.image.digest,
     "History": lambda row: ", ".join(row.image.names),
     "ID": lambda row: row.id,
@@ -81,10 +82,10 @@ ImageRow.FIELDS = {
     "RepoDigests": lambda row: list(row.image.repo_digests),
     "RepoTags": lambda row: list(row.image.names),
     "Repository": lambda row: row.repository,
-    "SharedSize": lambda row: human.size(0, " "),
+    "SharedSize": lambda row: 0,
     "Size": lambda row: human.size(row.image.size, " "),
     "Tag": lambda row: row.tag,
-    "VirtualSize": lambda row: human.size(row.image.size, " "),
+    "VirtualSize": lambda row: row.image.size,
 }
 SORTS: dict[str, Callable[[ImageRow], Any]] = {
     "created": lambda row: -row.image.created,

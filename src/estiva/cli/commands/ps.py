@@ -82,7 +82,8 @@ def _rows(engine: Engine, parsed: Parsed) -> list[ContainerRow]:
     listed = engine.containers.list(all=everything, filters=filters)
     if last >= 0:
         listed = sorted(listed, key=lambda container: container.created_ns)[len(listed) - min(last, len(listed)) :]
-    rows = [ContainerRow(container, truncate=not parsed.flag("no-trunc")) for container in listed]
+    truncate, namespaces = not parsed.flag("no-trunc"), parsed.flag("ns")
+    rows = [ContainerRow(container, truncate=truncate, namespaces=namespaces) for container in listed]
     return sorted(rows, key=SORTS[parsed.text("sort")])
 
 
