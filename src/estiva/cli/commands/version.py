@@ -19,22 +19,9 @@ _LINES = (
 
 def describe() -> dict[str, object]:
     """What ``version`` tells, by the names Podman's templates use."""
-    import platform  # only here
+    from estiva.engine.about import version as versions
 
-    from estiva import __version__
-
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    return {
-        "Client": "Estiva Engine",
-        "APIVersion": __version__,
-        "Version": __version__,
-        "PythonVersion": platform.python_version(),
-        "GitCommit": "",
-        "BuiltTime": "",
-        "Built": 0,
-        "OsArch": f"linux/{machine}",
-        "Os": "linux",
-    }
+    return {"Client": "Estiva Engine", **versions(), "GitCommit": "", "BuiltTime": ""}
 
 
 def version(parsed: Parsed, settings: Globals) -> int:
