@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estiva.engine.transfer import copy, resolve
+from estiva.engine.transfer import copy, parse_platform, resolve
 from estiva.errors import Invalid, NotFound, Unavailable
 from estiva.registry.transport import open_source, split_transport
 from estiva.spec.platform import Platform
@@ -46,7 +46,11 @@ def pull(
 
     Raises NotFound, Denied, Unavailable, Invalid, Unsupported; then nothing has changed.
     """
-    wanted = Platform.parse(platform) if isinstance(platform, str) else platform
+    if spec.startswith("debootstrap:"):
+        from estiva.engine.bootstrap import bootstrap
+
+        return bootstrap(store, images, spec, settings=settings, platform=platform, policy=policy, progress=progress)
+    wanted = parse_platform(platform)
     local = _local(images, spec, wanted)
     policy = parse_policy(policy)
     if policy == "never" and local is None:

@@ -46,6 +46,13 @@ class Resolved:
         return digests.of(self.data)
 
 
+def parse_platform(platform: Platform | str | None) -> Platform | None:
+    """What a caller means: nothing and ``""`` are this machine's, None."""
+    if isinstance(platform, str):
+        return Platform.parse(platform) if platform else None
+    return platform
+
+
 def resolve(source: Source, platform: Platform | None) -> Resolved:
     """The image of *source* for *platform* (None: this machine's).  Raises NotFound if it has none."""
     data, told = source.manifest()
@@ -80,7 +87,7 @@ def copy(
     manifest = resolved.manifest
     config_data, config = _config(source, manifest, platform)
     jobs = _jobs(manifest["layers"], config["rootfs"]["diff_ids"])
-    made = _Made(store, images)
+    made = Made(store, images)
     try:
         _Workers(WORKERS).run([_Layer(store, source, made, tell, *job) for job in jobs])
         made.blob(config_data, manifest["config"]["digest"])
@@ -142,7 +149,7 @@ class _Layer:
     """One layer to be fetched; called with what tells whether to stop."""
 
     def __init__(
-        self, store: Store, source: Source, made: _Made, tell: _Teller, layer: Descriptor, diff_id: str
+        self, store: Store, source: Source, made: Made, tell: _Teller, layer: Descriptor, diff_id: str
     ) -> None:
         self._store = store
         self._source = source
@@ -252,7 +259,7 @@ class _Teller:
                 self._progress(event, subject, done, total)
 
 
-class _Made:
+class Made:
     """What this copy put into the store, to be taken back if it fails."""
 
     def __init__(self, store: Store, images: Images) -> None:

@@ -16,6 +16,7 @@ ENVIRONMENT = (
     "HOME",
     "PATH",
     "REGISTRY_AUTH_FILE",
+    "SOURCE_DATE_EPOCH",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",
     "TMPDIR",
