@@ -16,8 +16,17 @@ HEAVY = {
     "random", "shlex", "shutil", "site", "socket", "ssl", "subprocess", "sysconfig", "tarfile", "tempfile", "tomllib",
     "traceback", "typing", "urllib", "urllib3", "uuid", "warnings", "zipfile", "zstandard",
 }  # fmt: skip
-NEVER = ("estiva.cli.help", "estiva.cli.template", "estiva.cli.when", "estiva.registry",
-         "estiva.runtime.seccomp_compiler", "estiva.storage.extract", "estiva.engine.pull", "estiva.engine.ensure", "estiva.engine.about")  # fmt: skip
+NEVER = (
+    "estiva.cli.help",
+    "estiva.cli.template",
+    "estiva.cli.when",
+    "estiva.engine.about",
+    "estiva.engine.ensure",
+    "estiva.engine.pull",
+    "estiva.registry",
+    "estiva.runtime.seccomp_compiler",
+    "estiva.storage.extract",
+)
 SCRIPT = """
 import os, sys
 sys.path.insert(0, {source!r})
