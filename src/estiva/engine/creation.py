@@ -81,6 +81,7 @@ def _context(engine: Engine, options: ContainerOptions, image: ImageRecord | Non
         host=observe(settings.rootless),
         rootless=settings.rootless,
     )
+    context.run_dir = f"{settings.run_root}/containers/{container_id}"
     if settings.rootless:
         context.gid_count = max((m.ctr + m.size for m in engine.id_maps()[1]), default=1)
     suggested = ""
@@ -118,6 +119,10 @@ def _make(
     try:
         container.spec_in_memory = bundle_config(options, context, resolved)
         _write_bundle(container, context, details)
+        if fresh and (context.uid_maps or context.user.uid):
+            from estiva.engine.usermaps import give_volumes
+
+            give_volumes(engine, list(map(engine.volumes.path, fresh)), context)
         if fresh or not options.rm:
             _complete(engine, context.id, fresh, durable=not options.rm)
     except BaseException:
@@ -204,6 +209,11 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
             from estiva.engine.usermaps import give_layer
 
             give_layer(engine, container.bundle, context.uid_maps, context.gid_maps)
+    if context.uid_maps:
+        from estiva.engine.usermaps import make_accessible
+
+        volumes = [mount.source for mount in container.mounts if mount.kind == "volume"]
+        make_accessible(engine, container.bundle, list(map(engine.volumes.path, volumes)))
     fd = os.open(f"{container.bundle}/config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, _dumps(container.spec_in_memory).encode())

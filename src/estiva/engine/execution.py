@@ -81,7 +81,7 @@ def execute(container: Container, program: Program, detach: bool) -> ExecSession
     if not program.argv:
         raise Invalid("exec: no command given")
     state = container.state()
-    if not state.running:
+    if not state.pid:
         raise Conflict(
             f"can only create exec sessions on running containers: container {container.name} is {state.status}"
         )

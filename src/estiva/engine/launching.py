@@ -10,7 +10,7 @@ from estiva.engine.cgroups import CGROUP, root_cgroup_path
 from estiva.engine.hostfacts import read_or_empty
 from estiva.engine.locks import ContainerLock, hold_monitor_lock
 from estiva.engine.rootfiles import write_files
-from estiva.engine.spec.mounts import overlay_place
+from estiva.engine.spec.mounts import SHM, overlay_place
 from estiva.errors import Conflict, NotFound
 from estiva.monitor.client import Attachment
 from estiva.runtime.cgroup.driver import create as create_cgroup
@@ -62,12 +62,13 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
     lease = None
     cgroup = None
     try:
-        lease = engine.store.layers.acquire(container.details["diff_ids"])
+        lease = engine.store.layers.acquire(container.details["diff_ids"], mount=False)
         spec = _prepare(container, lease, terminal_size)
         hierarchies = detect()
         cgroup = _cgroup(container, spec, hierarchies)
         monitor = _monitor(container, cgroup)
         keep = [lock, *lease.lock_fds]
+        monitor.layers = [(1 + index, *paths) for index, *paths in lease.unmounted]
         work = _plan(container, spec, lease, hierarchies, len(keep))
         keep += range(3, 3 + container.options.preserve_fds)
         _forget_end(container)
@@ -96,6 +97,8 @@ def _prepare(container: Container, lease: LayerLease, terminal_size: os.terminal
         look_user_up_again(container, spec, lease)
     write_files(container)
     _make_overlays(container)
+    if container.options.ipc == "shareable":
+        _make_shared_memory(container)
     shared = _shared(container)
     if shared:
         from estiva.engine.sharing import join_containers
@@ -122,6 +125,13 @@ def _make_overlays(container: Container) -> None:
         os.chmod(f"{place}/upper", status.st_mode & 0o7777)
         if not container.engine.settings.rootless:
             os.chown(f"{place}/upper", status.st_uid, status.st_gid)
+
+
+def _make_shared_memory(container: Container) -> None:
+    """The directory that --ipc shareable has at /dev/shm: memory, as the run directory is."""
+    path = f"{container.run_dir}/{SHM}"
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, 0o1777)
 
 
 def _shared(container: Container) -> dict[str, str]:
@@ -174,6 +184,7 @@ def _monitor(container: Container, cgroup: CgroupHandle) -> MonitorSpec:
     policy, _, retries = options.restart.partition(":")
     monitor.restart = (policy or "no", int(retries or 0))
     monitor.timeout = options.timeout
+    monitor.durable = not options.rm
     monitor.cleanup = cleanup_command(container)
     return monitor
 

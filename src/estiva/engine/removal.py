@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from estiva.monitor.client import Attachment
 
 PATIENCE_S = 10.0
+JUST_ENDED_S = 1.0
 _RUN_FILES = ("attach", "cgroup", "console", "lock", "runtime.log", "runtime.pid", "status", "stopping")
 
 
@@ -33,6 +34,8 @@ def remove(container: Container, force: bool, timeout: int | None, volumes: bool
             if force:
                 return  # another command was as quick
             raise NotFound(f"no container with name or ID {container.name!r} found: no such container")
+        if not container.state().pid:
+            wait_for_monitor(container.run_dir, JUST_ENDED_S)
         state = container.state()
         if state.running:
             raise Conflict(

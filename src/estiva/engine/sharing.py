@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estiva.engine.spec.mounts import SHM
 from estiva.engine.spec.namespaces import KINDS, join
 from estiva.errors import Conflict
 
@@ -22,13 +23,16 @@ def join_containers(container: Container, spec: dict[str, Any], shared: dict[str
         kind = "user" if option == "userns" else KINDS[option][1]
         join(spec, option, f"/proc/{pid}/ns/{kind}")
         if option == "ipc":
-            _share_memory(spec, pid)
+            _share_memory(spec, other)
         if option == "uts":
             spec.pop("hostname", None)
 
 
-def _share_memory(spec: dict[str, Any], pid: int) -> None:
+def _share_memory(spec: dict[str, Any], other: Container) -> None:
     """Mount the other container's /dev/shm in place of one of our own."""
+    if other.options.ipc != "shareable":
+        raise Conflict(f"option --ipc container:{other.name}: its memory is private", "create it with --ipc shareable")
     for mount in spec["mounts"]:
-        if mount["destination"] == "/dev/shm" and mount["type"] == "tmpfs":
-            mount.update(type="bind", source=f"/proc/{pid}/root/dev/shm", options=["bind", "nosuid", "noexec", "nodev"])
+        if mount["destination"] == "/dev/shm":
+            source = f"{other.run_dir}/{SHM}"
+            mount.update(type="bind", source=source, options=["bind", "nosuid", "noexec", "nodev"])

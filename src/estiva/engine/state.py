@@ -10,7 +10,7 @@ STOPPING = "stopping"  # a file in the container's run directory while a stop wa
 
 
 class ContainerState:
-    """``status`` configured, created, running, paused, stopping, exited or removing · ``pid`` 0 if it does not run ·
+    """``status`` configured, created, running, paused, stopping, exited or removing · ``pid`` 0 without a process ·
     times in Unix nanoseconds, 0 for never · ``exit_code`` of the last run, 0 if none has ended · ``oom``: that run
     ended for want of memory · ``restarts`` by policy · ``monitored``: its monitor is alive."""
 
@@ -24,7 +24,7 @@ class ContainerState:
 
     @property
     def running(self) -> bool:
-        """Whether its program runs, be it paused or about to be stopped."""
+        """Whether its program runs, be it paused, about to be stopped or about to be started again."""
         return self.status in ("running", "paused", STOPPING)
 
 
@@ -43,6 +43,8 @@ def derive_state(phase: str, started_ns: int, run_dir: str, ctr_dir: str) -> Con
         state.status, state.pid = "running", monitor.pid
         if os.path.exists(f"{run_dir}/{STOPPING}"):
             state.status = STOPPING
+    elif monitor.monitored:  # it has just ended: its monitor clears away, or will start it again
+        state.status = STOPPING
     if phase != "created":
         state.status = phase
     return state

@@ -25,7 +25,7 @@ def kill(container: Container, signal: int | str) -> None:
     """Send *signal* to the container's first process."""
     number = parse_signal(signal) if isinstance(signal, str) else signal
     state = container.state()
-    if not state.running:
+    if not state.pid:
         raise Conflict(f"can only kill running containers: container {container.name} is {state.status}")
     _send(container, state.pid, number)
 
@@ -62,7 +62,8 @@ def stop(container: Container, timeout: int | None) -> None:
     with attachment:
         _mark(container)
         attachment.forbid_restart()
-        _send(container, state.pid, container.details["stop_signal"])
+        if state.pid:
+            _send(container, state.pid, container.details["stop_signal"])
         if _ended(attachment, None if timeout < 0 else float(timeout)):
             return
         _kill_all(container)

@@ -97,6 +97,25 @@ def host_id(maps: Maps, ctr_id: int) -> int:
     return ctr_id
 
 
+def make_accessible(engine: Engine, bundle: str, volumes: list[str]) -> None:
+    """Let a root that is none on the host reach its bundle, the place of its root file system and its volumes.
+
+    The directories above those get search permission for all, as Podman's; their contents cannot be listed.
+    """
+    settings = engine.settings
+    os.makedirs(f"{settings.run_root}/rootfs", 0o700, exist_ok=True)
+    for top, path in (
+        (settings.root, bundle),
+        (settings.run_root, f"{settings.run_root}/rootfs"),
+        *((settings.root, os.path.dirname(volume)) for volume in volumes),
+    ):
+        while path.startswith(top):
+            mode = os.stat(path).st_mode & 0o7777
+            if not mode & 0o001:
+                os.chmod(path, mode | 0o011)
+            path = os.path.dirname(path)
+
+
 def give_layer(engine: Engine, bundle: str, uid_maps: Maps, gid_maps: Maps) -> None:
     """Give the writable layer's top to the container's root, and let it pass the directories above."""
     engine.inside("estiva.engine.usermaps:give_inside", bundle=bundle, uid_maps=uid_maps, gid_maps=gid_maps)
@@ -109,3 +128,16 @@ def give_inside(root: str, run_root: str, driver: str, bundle: str, uid_maps: Ma
         if os.path.isdir(path):
             status = os.stat(path)
             os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
+
+
+def give_volumes(engine: Engine, paths: list[str], context: Context) -> None:
+    """Give new volumes to the container's user; those that the image has files for get their owner with the files."""
+    user = context.user
+    owner = [host_id(context.uid_maps, user.uid), host_id(context.gid_maps, user.gid)]
+    engine.inside("estiva.engine.usermaps:give_volumes_inside", paths=paths, owner=owner)
+
+
+def give_volumes_inside(root: str, run_root: str, driver: str, paths: list[str], owner: list[int]) -> None:
+    """The same, called in the user's namespace."""
+    for path in paths:
+        os.chown(path, *owner)

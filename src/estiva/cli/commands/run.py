@@ -12,6 +12,8 @@ from estiva.errors import EstivaError, Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from estiva.cli.globals import Globals
     from estiva.cli.parser import Parsed
     from estiva.engine.container import Container
@@ -82,7 +84,7 @@ def foreground(container: Container, *, sig_proxy: bool) -> int:
     return int(code)
 
 
-def forwarder(container: Container) -> object:
+def forwarder(container: Container) -> Callable[[int], None]:
     """A function that sends a signal to the container; one that comes too late is dropped."""
 
     def forward(number: int) -> None:
@@ -117,7 +119,7 @@ def _remove_image(engine: Engine, container: Container) -> None:
     from estiva.engine.imageremoval import remove_image
 
     try:
-        remove_image(engine, engine.images.find(container.image_id))
+        remove_image(engine, container.image_id, force=False, tell=lambda *_: None, every_name=True)
     except EstivaError as error:
         sys.stderr.write(f"Warning: {error}\n")
 

@@ -52,8 +52,8 @@ class Host:
 
 
 class Context:
-    """One container to be: ``id``, ``name``, its ``bundle`` directory, the image's ``config`` section, the
-    ``containers`` table of containers.conf, its ``user``, id maps as (container, host, size) or ``[]`` for none.
+    """One container to be: ``id``, ``name``, its directories ``bundle`` and ``run_dir``, the image's ``config`` section,
+    the ``containers`` table of containers.conf, its ``user``, id maps as (container, host, size) or ``[]`` for none.
     ``gid_count``: how many group ids exist where it will run (few for a user without subordinate ids)."""
 
     __slots__ = (
@@ -66,6 +66,7 @@ class Context:
         "image",
         "name",
         "rootless",
+        "run_dir",
         "uid_maps",
         "user",
     )
@@ -88,6 +89,7 @@ class Context:
         self.id = container_id
         self.name = name
         self.bundle = bundle
+        self.run_dir = ""
         self.image = image or {}
         self.conf = conf or {}
         self.host = host or Host()

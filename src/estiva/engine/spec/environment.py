@@ -24,8 +24,6 @@ def environment(options: ContainerOptions, context: Context) -> list[str]:
     env.update(options.http_proxy)
     env.update(options.env_host)
     env.update(pairs(context.image.get("Env") or ()))
-    if options.tz:
-        env["TZ"] = options.tz
     for name in list(env) if options.unsetenv_all else options.unsetenv:
         env.pop(name, None)
     for name, value in pairs(options.env_merge).items():

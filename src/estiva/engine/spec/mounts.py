@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from estiva.engine.options import ContainerOptions, MountOption
     from estiva.engine.spec.context import Context
 
+SHM = "shm"  # in the run directory: what --ipc shareable has at /dev/shm
 DEFAULT_SHM = "65536k"
 TMPFS_COPY_UP = "tmpcopyup"  # fill it from the image, as crun and runc spell it
 COPY_UP = "x-estiva.copyup"  # of ours: the same for an empty volume
+OPTIONAL = "x-estiva.optional"  # of ours: that the source is not there is no failure
 CHOWN = "x-estiva.chown"  # of ours: =uid:gid, give the source to the container's user
 
 
@@ -59,16 +61,19 @@ def _ipc(options: ContainerOptions, context: Context) -> list[dict[str, Any]]:
     if options.ipc == "none":
         return [_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev")]
     if mode_of(options, context, "ipc") == "host":
-        words = ("bind", "nosuid", "noexec", "nodev")
-        return [_bind("/dev/mqueue", "/dev/mqueue", *words), _bind("/dev/shm", "/dev/shm", *words)]
+        words = ("bind", "nosuid", "noexec", "nodev", OPTIONAL)
+        mqueue = _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev")
+        if _own_users(context):  # only the owner of the namespace may mount its queues
+            mqueue = _bind("/dev/mqueue", "/dev/mqueue", *words)
+        return [mqueue, _bind("/dev/shm", "/dev/shm", *words)]
     size = options.shm_size
     if size is None:
         size = parse_bytes(str(context.conf.get("shm_size") or DEFAULT_SHM))
+    mqueue = _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev")
+    if options.ipc == "shareable":  # a mount of this container's could not be had by another: a directory can
+        return [mqueue, _bind("/dev/shm", f"{context.run_dir}/{SHM}", "bind", "nosuid", "noexec", "nodev")]
     shm = ("nosuid", "noexec", "nodev", "mode=1777", *([f"size={size}"] if size else []))
-    return [
-        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        _mount("/dev/shm", "tmpfs", "shm", *shm),
-    ]
+    return [mqueue, _mount("/dev/shm", "tmpfs", "shm", *shm)]
 
 
 def _sys(options: ContainerOptions, context: Context) -> list[dict[str, Any]]:
