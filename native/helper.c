@@ -1,5 +1,5 @@
 /* Entry: read the plan and carry it out; see plan.h for the language, setup.c, process.c and monitor.c for the verbs. */
-#include "plan.h"
+#include "monitor.h"
 
 struct failure failure;
 struct setup setup = { .channel = -1, .root = -1, .given = -1, .listener = -1 };
@@ -135,9 +135,10 @@ __attribute__((used, noreturn)) void start(long *stack)
             monitor_main(plan, operation.args);
         if (configure(&operation))
             continue;
-        if (perform(&operation) < 0) {
+        if ((operation.code == OP_LAYER ? hold_layer(&operation.args) : perform(&operation)) < 0) {
             failure.operation = (int32_t)operation.code;
             failure.index = operation.index;
+            release_layers();
             report(REPORT_FD);
             leave(125);
         }

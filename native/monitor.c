@@ -487,6 +487,7 @@ static void clear_away(void)
         SYS(unlinkat, AT_FDCWD, config.attach_path, 0);
     if (config.remove_path)
         remove_tree(config.remove_path);
+    release_layers();
 }
 
 /* Let the owner do what comes after; without one, or if it went away, become the command that does. */
@@ -539,6 +540,7 @@ static void fail_start(void)
         run_wait(config.delete, ours);
     failure = reason;
     clear_cgroups();
+    release_layers();
     if (config.attach_path)
         SYS(unlinkat, AT_FDCWD, config.attach_path, 0);
     tell_all('f', &failure, sizeof failure);

@@ -4,6 +4,7 @@
 
 #include "plan.h"
 
+#define LAYERS 512
 #define CHUNK 16384 /* the most one frame carries */
 
 struct config {
@@ -22,6 +23,8 @@ struct config {
     int stdin_open, terminal;
     int orphan;
     const char *pid_path, *console_path;
+    struct { int lock; const char *mount_point; } layers[LAYERS];
+    int layer_count;
     int external;
     const char *create[64], *start[64], *delete[64], *error_log;
     struct plan idmapped;
@@ -37,6 +40,10 @@ struct life {
     int64_t started;  /* wall clock, ns */
     int64_t began;    /* monotonic, ns */
 };
+
+/* layer.c */
+long hold_layer(struct plan *args);
+void release_layers(void);
 
 /* life.c */
 long begin_life(struct life *life, struct plan plan, struct plan clone_args);

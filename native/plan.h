@@ -33,6 +33,7 @@
     OP(12, EXTERNAL)  /* [create argv] [start argv] [delete argv] pid_path console_path log_path: an OCI runtime */   \
     OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
     OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
+    OP(15, LAYER)     /* lock_fd directory index tar mount_point: an EROFS layer, mounted while anybody holds it */    \
     /* namespaces */                                                                                                   \
     OP(20, JOIN)      /* path type: setns */                                                                          \
     OP(21, JOIN_FD)   /* fd types: setns by pidfd */                                                                  \

@@ -123,7 +123,7 @@ def cached_conf(files: list[str], cache: str) -> dict[str, dict[str, Any]]:
     stamps = [[path, *stamp] for path in files if (stamp := _stamp(path))]
     if not stamps:
         return {}
-    import json
+    from estiva.spec import quickjson as json
 
     try:
         with open(cache, "rb") as file:

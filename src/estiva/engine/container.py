@@ -203,6 +203,6 @@ class Container:
 
 
 def _loads(text: str | bytes) -> Any:
-    import json
+    from estiva.spec import quickjson as json
 
     return json.loads(text)

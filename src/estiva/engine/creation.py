@@ -8,7 +8,6 @@ whoever finds one without a bundle, or ended, with no lock on it removes it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -25,6 +24,7 @@ from estiva.engine.spec.context import Context, User
 from estiva.engine.spec.process import arguments
 from estiva.engine.volumes import check_sources, choose_mounts, enter_volumes
 from estiva.errors import Conflict, Invalid, NotFound
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from estiva.engine.spec.context import User
 from estiva.engine.spec.users import resolve_user
 from estiva.engine.union import read_union
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

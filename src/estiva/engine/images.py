@@ -5,11 +5,10 @@ An image is identified by the digest of its config.  Names are canonical (``dock
 
 from __future__ import annotations
 
-import json
-
 from estiva.engine.imagenames import candidates, repository, with_tag
 from estiva.engine.layout import write_index
 from estiva.errors import Conflict, Invalid, NotFound
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -68,7 +68,7 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         cgroup = _cgroup(container, spec, hierarchies)
         monitor = _monitor(container, cgroup)
         keep = [lock, *lease.lock_fds]
-        monitor.layers = [(1 + index, *paths) for index, *paths in lease.unmounted]
+        monitor.layers = [(1 + layer[0], *layer[1:]) for layer in lease.unmounted]
         work = _plan(container, spec, lease, hierarchies, len(keep))
         keep += range(3, 3 + container.options.preserve_fds)
         _forget_end(container)
@@ -185,6 +185,7 @@ def _monitor(container: Container, cgroup: CgroupHandle) -> MonitorSpec:
     monitor.restart = (policy or "no", int(retries or 0))
     monitor.timeout = options.timeout
     monitor.durable = not options.rm
+    monitor.remove = container.bundle if options.rm else ""
     monitor.cleanup = cleanup_command(container)
     return monitor
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from estiva.engine.files import write_whole
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

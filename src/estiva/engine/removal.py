@@ -111,6 +111,8 @@ def mark_removing(container: Container) -> None:
 
 def remove_tree(engine: Engine, path: str) -> None:
     """Remove a directory tree, also with files of other ids of the user's namespace; that it is gone is fine."""
+    if not os.path.lexists(path):  # the usual case for --rm: the monitor was quicker
+        return
     from estiva.linux.path import rmtree
 
     try:

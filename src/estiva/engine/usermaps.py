@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from estiva.errors import Invalid
 from estiva.runtime.idmap import AUTO_USER, IdMap, UserNamespace, container_maps, subordinate_ids
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,47 +1,34 @@
 """Unix sequenced-packet sockets as plain descriptors; os.read and os.write move one message each.
 
-The ``socket`` module costs more to import than a container needs to start, and on the way of ``run`` and ``exec`` no
-more than a pair and a connection are wanted.
+``socket`` itself (and ctypes, the other way to these calls) costs more to import than a container needs to start; its C
+part, which this uses, has all that is wanted here.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import struct
-
-from estiva.linux.libc import check, libc
-
-AF_UNIX = 1
-SOCK_STREAM = 1
-SOCK_SEQPACKET = 5
-SOCK_CLOEXEC = 0o2000000
-
-libc.socketpair.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int))
-libc.connect.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket
+from _socket import socketpair as _socketpair
 
 
-def socketpair(kind: int = SOCK_SEQPACKET) -> tuple[int, int]:
+def socketpair() -> tuple[int, int]:
     """Two connected close-on-exec descriptors.  socketpair(2)"""
-    pair = (ctypes.c_int * 2)()
-    check(libc.socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, pair), "socketpair")
-    return pair[0], pair[1]
+    first, second = _socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    return first.detach(), second.detach()
 
 
-def connect(path: str, kind: int = SOCK_SEQPACKET) -> int:
+def connect(path: str) -> int:
     """A close-on-exec descriptor connected to the socket at *path*, which may be longer than the 107 bytes of a
     ``sun_path``: its directory is named by a descriptor.  Raises OSError.  unix(7)"""
     directory, name = os.path.split(path)
     dir_fd = os.open(directory or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = check(libc.socket(AF_UNIX, kind | SOCK_CLOEXEC, 0), "socket", path)
+        line = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
-            address = struct.pack("=H", AF_UNIX) + os.fsencode(f"/proc/self/fd/{dir_fd}/{name}") + b"\0"
-            check(libc.connect(fd, address, len(address)), "connect", path)
-        except OSError:
-            os.close(fd)
-            raise
-        return fd
+            line.connect(f"/proc/self/fd/{dir_fd}/{name}")
+            return line.detach()
+        finally:
+            line.close()
     finally:
         os.close(dir_fd)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import sys
 
 from estiva.errors import Invalid
@@ -13,13 +12,22 @@ from estiva.monitor.client import CHUNK, Attachment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
+    from typing import Any
+else:
+    import _signal as signal  # the module around it loads enum, to give numbers names
 
 DETACHED = "detached"
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 # Not for the container: what says something about this process, or cannot be caught.
-_OURS = {"SIGCHLD", "SIGPIPE", "SIGURG", "SIGWINCH", "SIGKILL", "SIGSTOP", "SIGTTIN", "SIGTTOU", "SIGTSTP", "SIGCONT",
-         "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGPROF"}  # fmt: skip
+_OURS = {
+    getattr(signal, f"SIG{name}")
+    for name in (
+        "CHLD", "PIPE", "URG", "WINCH", "KILL", "STOP", "TTIN", "TTOU", "TSTP", "CONT", "SEGV", "BUS", "FPE", "ILL",
+        "PROF",
+    )
+}  # fmt: skip
 
 
 def parse_detach_keys(text: str) -> bytes:
@@ -90,14 +98,17 @@ class Signals:
     __slots__ = ("_saved", "_wakeup", "_write", "fd")
 
     def __init__(self, proxy: bool, terminal: bool) -> None:
-        import threading
-
         self.fd = self._write = self._wakeup = -1
-        self._saved: dict[int, object] = {}
-        if threading.current_thread() is not threading.main_thread():
+        self._saved: dict[int, Any] = {}
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._wakeup = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+        except ValueError:  # not the main thread
+            os.close(read_fd)
+            os.close(write_fd)
             return
-        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        wanted = {s for s in signal.Signals if s.name not in _OURS} if proxy else set()
+        self.fd, self._write = read_fd, write_fd
+        wanted = set(range(1, signal.NSIG)) - _OURS if proxy else set()
         if terminal:
             wanted.add(signal.SIGWINCH)
         for number in wanted:
@@ -105,7 +116,6 @@ class Signals:
                 self._saved[number] = signal.signal(number, lambda *_: None)
             except (OSError, ValueError):
                 continue  # not to be caught
-        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def read(self) -> bytes:
         """The numbers of the signals that came."""
@@ -120,7 +130,7 @@ class Signals:
             return
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._saved.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
         os.close(self.fd)
         os.close(self._write)
         self.fd = -1

@@ -27,12 +27,13 @@ class MonitorSpec:
     ``log_bytes``, ``log_files``: rotation, 0 bytes for none · ``stdin``, ``terminal``: the container's standard
     streams · ``procs``, ``cgroup_dirs``, ``kill``, ``oom``: cgroup files to join by, directories to remove (deepest
     first), cgroup.kill and the file with an oom_kill line · ``restart``: (policy, retries) · ``remove``: a tree to
-    remove when all is over · ``cleanup``: argv executed then, unless the owner did its work · ``timeout``: seconds.
+    remove when all is over · ``cleanup``: argv executed then, unless the owner did its work · ``timeout``: seconds
+    · ``layers``: EROFS layers to mount: (number of its lock among the kept descriptors, directory, index, tar, target).
     """
 
     __slots__ = (
-        "attach", "cgroup_dirs", "cleanup", "durable", "exit", "kill", "log", "log_bytes", "log_files", "log_format",
-        "oom", "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
+        "attach", "cgroup_dirs", "cleanup", "durable", "exit", "kill", "layers", "log", "log_bytes", "log_files",
+        "log_format", "oom", "procs", "remove", "restart", "status", "stdin", "terminal", "timeout",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class MonitorSpec:
         self.log_files = 1
         self.stdin = self.terminal = False
         self.durable = True
+        self.layers: list[tuple[int, str, str, str, str]] = []
         self.procs: list[str] = []
         self.cgroup_dirs: list[str] = []
         self.restart = ("no", 0)
@@ -65,6 +67,8 @@ class MonitorSpec:
             out.add(plan.REMOVE, self.remove)
         if self.cleanup:
             out.add(plan.CLEANUP, self.cleanup)
+        for index, *paths in self.layers:
+            out.add(plan.LAYER, helper.KEEP_FROM + index, *paths)
         if self.timeout:
             out.add(plan.TIMEOUT, self.timeout)
         if self.stdin:

@@ -6,10 +6,10 @@ runtime-spec config-linux.md "Seccomp", seccomp(2)
 
 from __future__ import annotations
 
-import json
 import os
 
 from estiva.errors import Invalid
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

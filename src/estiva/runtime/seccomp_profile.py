@@ -7,10 +7,10 @@ container and are resolved here.  containers-seccomp.json(5)
 
 from __future__ import annotations
 
-import json
 import os
 
 from estiva.errors import Invalid, NotFound
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

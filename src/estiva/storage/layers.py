@@ -139,10 +139,11 @@ class LayerStore:
                 return int(mode, 8), int(uid), int(gid)
         return 0o755, 0, 0
 
-    def acquire(self, diff_ids: Digests) -> LayerLease:
+    def acquire(self, diff_ids: Digests, *, mount: bool = True) -> LayerLease:
         """Hold layers (bottom first) and make them reachable; raises NotFound if one is missing.
 
-        EROFS layers get mounted in the calling process's mount namespace, once for all containers.
+        EROFS layers get mounted in the calling process's mount namespace, once for all containers; without *mount*,
+        ``lease.unmounted`` says which are left for the caller to mount, by the same protocol.
         """
         unique = list(dict.fromkeys(reversed(diff_ids)))  # a layer that comes again hides its first coming
         if len(unique) > MOST_LAYERS:
@@ -150,7 +151,7 @@ class LayerStore:
         lease = LayerLease()
         try:
             for diff_id in unique:
-                lease.lowerdirs.append(self._hold(diff_id, lease.lock_fds))
+                lease.lowerdirs.append(self._hold(diff_id, lease, mount))
         except BaseException:
             lease.close()
             raise
@@ -169,19 +170,24 @@ class LayerStore:
             finally:
                 os.close(fd)
 
-    def _hold(self, diff_id: str, lock_fds: Descriptors) -> str:
+    def _hold(self, diff_id: str, lease: LayerLease, mount: bool) -> str:
         """Lock the layer and return the directory that shows its files."""
         name = split_digest(diff_id)[1]
-        lock_fds.append(self._lock(diff_id, fcntl.LOCK_SH))
+        lease.lock_fds.append(self._lock(diff_id, fcntl.LOCK_SH))
         mount_point = f"{self.run}/{name}"
-        if self.store.driver == "erofs" and self._is_mounted(mount_point):
+        if mount and self.store.driver == "erofs" and self._is_mounted(mount_point):
             return mount_point
         form = self.form(diff_id)
         if form is None:
             raise NotFound(f"layer {diff_id}: not in the store", "pull the image again")
         if form != INDEX:
             return f"{self.root}/{name}/{form}"
-        self._mount(f"{self.root}/{name}", mount_point)
+        directory = f"{self.root}/{name}"
+        if mount:
+            self._mount(directory, mount_point)
+        else:
+            paths = (directory, f"{directory}/{INDEX}", f"{directory}/{TAR}", mount_point)
+            lease.unmounted.append((len(lease.lock_fds) - 1, *paths))
         return mount_point
 
     def _mount(self, directory: str, mount_point: str) -> None:
@@ -243,14 +249,16 @@ class LayerStore:
 
 
 class LayerLease:
-    """Layers that are held: ``lowerdirs`` top first, and ``lock_fds``, close-on-exec.
+    """Layers that are held: ``lowerdirs`` top first, and ``lock_fds``, close-on-exec; ``unmounted`` has (index of its
+    lock, directory, index file, tar, mount point) of each EROFS layer the caller is to mount if nobody has.
 
     A process that inherits duplicates of the descriptors holds the layers too.
     """
 
-    __slots__ = ("lock_fds", "lowerdirs")
+    __slots__ = ("lock_fds", "lowerdirs", "unmounted")
 
     def __init__(self) -> None:
+        self.unmounted: list[tuple[int, str, str, str, str]] = []
         self.lowerdirs: list[str] = []
         self.lock_fds: list[int] = []
 

@@ -7,40 +7,14 @@ from __future__ import annotations
 
 import os
 
+from estiva.spec.rootfs import RootfsMount
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from estiva.storage.layers import LayerLease
     from estiva.storage.store import Store
 
 PARTS = ("upper", "work", "rootfs", "empty")
-
-
-class RootfsMount:
-    """What to mount as a container's root file system.
-
-    ``kind`` "overlay": an overlay of ``lowerdirs`` (top first; more than fit into mount(2)'s option string), with
-    ``upperdir`` and ``workdir`` unless they are "" (read-only), and mount options ``options``.
-    ``kind`` "bind": the directory ``source``.
-    """
-
-    __slots__ = ("kind", "lowerdirs", "options", "source", "upperdir", "workdir")
-
-    def __init__(
-        self,
-        kind: str,
-        *,
-        lowerdirs: list[str] | None = None,
-        upperdir: str = "",
-        workdir: str = "",
-        source: str = "",
-        options: list[str] | None = None,
-    ) -> None:
-        self.kind = kind
-        self.lowerdirs = lowerdirs or []
-        self.upperdir = upperdir
-        self.workdir = workdir
-        self.source = source
-        self.options = options or []
 
 
 class Snapshots:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
 
 from estiva.errors import Conflict, Unavailable, Unsupported
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 # How long the kernel may take to freeze, or to let go of processes that were killed.
 PATIENCE_S = 5.0
+SIGKILL = 9  # the signal module would cost more than all of this
 
 
 class CgroupHandle:
@@ -97,16 +97,16 @@ class CgroupHandle:
                     raise
         return sorted(found - {0})
 
-    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+    def kill(self, signal_number: int = SIGKILL) -> None:
         """Send *signal_number* to every process.  SIGKILL reaches those that are forked meanwhile too."""
-        if signal_number == signal.SIGKILL and self.v2_dir:
+        if signal_number == SIGKILL and self.v2_dir:
             try:
                 write_text(self.v2_dir + "/cgroup.kill", "1")  # Linux 5.14; frozen processes die too
                 return
             except FileNotFoundError:
                 if not os.path.isdir(self.v2_dir):
                     return
-        if signal_number != signal.SIGKILL:
+        if signal_number != SIGKILL:
             self._signal_all(signal_number)
             return
         frozen = self._try_freeze()
