@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from estiva.errors import Conflict, Invalid, NotFound, Unsupported
-from helpers.accounts import root_account
+from helpers.accounts import Account, root_account
 from helpers.images import LayerTar
 from helpers.storage import Bench, Place, digest
 
@@ -575,6 +575,44 @@ def test_ingesting_the_same_layer_at_once(place: Place) -> None:
         assert len(tree(bench.start("c", [digest(tar)]))) == 50
 
     place(check)
+
+
+def test_the_best_driver_that_works_is_found_and_remembered(place: Place) -> None:
+    from estiva.storage.probe import kernel_version
+    from estiva.storage.store import Store
+
+    def check(bench: Bench) -> None:
+        root, run = f"{bench.base}/root", f"{bench.base}/run"
+        before = mount_points()
+        found = Store(root, run, in_userns=bench.in_userns).driver
+        assert found == ("overlay" if bench.in_userns or kernel_version() < (6, 12) else "erofs")
+        assert mount_points() == before
+        assert Path(f"{run}/storage-driver").read_text() == found
+        assert Store("/nowhere", run, in_userns=bench.in_userns).driver == found
+
+    place(check)
+
+
+@pytest.mark.needs_root
+def test_files_of_other_ids_are_left_to_a_process_inside_the_namespace(user: Account) -> None:
+    base = user.home / "foreign"
+    inner = base / "containers/c/upper/d"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    for path in (base, *base.rglob("*")):
+        os.chown(path, user.uid, user.gid)
+    os.chown(inner, 1_234_567, 1_234_567)
+    inner.chmod(0o700)
+    remove = f"""if True:
+        import sys
+        sys.path.insert(0, {str(user.sources)!r})
+        from estiva.storage.store import Store
+        Store({str(base)!r}, "/nowhere", driver="overlay", in_userns=True).snapshots.remove("c")"""
+    done = user.run([user.python, "-I", "-S", "-c", remove])
+    assert "PermissionError" in done.stderr.splitlines()[-1]
+    os.chown(inner, user.uid, user.gid)
+    assert user.run([user.python, "-I", "-S", "-c", remove]).returncode == 0
+    assert os.listdir(base / "containers/c") == []
 
 
 # ---- what must not happen ----

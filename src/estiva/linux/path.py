@@ -23,6 +23,10 @@ RENAME_EXCHANGE = 0x2
 
 SYNC_FILE_RANGE_WRITE = 0x2
 
+FS_IOC_GETFLAGS = 0x80086601 if ctypes.sizeof(ctypes.c_long) == 8 else 0x80046601
+FS_IOC_SETFLAGS = 0x40086602 if ctypes.sizeof(ctypes.c_long) == 8 else 0x40046602
+FS_TOPDIR_FL = 0x20000
+
 _NR_openat2 = 437
 _AT_FDCWD = -100
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -67,6 +71,18 @@ def fsync_directory(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def add_inode_flags(path: Path, flags: int) -> None:
+    """Set ``FS_…_FL`` of a file or directory, where its file system has them.  ioctl_iflags(2), chattr(1)"""
+    import fcntl
+
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        (now,) = struct.unpack("=i", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=i", now | flags))
     finally:
         os.close(fd)
 

@@ -51,7 +51,8 @@ class Staging:
 
     def sweep(self) -> None:
         """Remove what processes that are gone left behind."""
-        os.makedirs(self.path, 0o700, exist_ok=True)
+        if not os.path.isdir(self.path):
+            self._create()
         for path in self._abandoned():
             from estiva.linux.path import rmtree
 
@@ -59,6 +60,20 @@ class Staging:
                 rmtree(path)
             except OSError:  # files of ids this process may not touch, a mount: for the sweep of one that may
                 pass
+
+    def _create(self) -> None:
+        """Make the directory, and let ext4 put each layer that is made in it into a part of the disk of its own.
+
+        Among inodes freed a moment ago, finding one takes ext4 a third of a millisecond: pulling after a removal would
+        take ten times as long.
+        """
+        from estiva.linux.path import FS_TOPDIR_FL, add_inode_flags
+
+        os.makedirs(self.path, 0o700, exist_ok=True)
+        try:
+            add_inode_flags(self.path, FS_TOPDIR_FL)
+        except OSError:  # only a hint, and not every file system takes it
+            pass
 
     def _abandoned(self) -> Iterator[str]:
         for name in os.listdir(self.path):

@@ -52,6 +52,7 @@ class ChunkStream:
 
     def drain(self) -> None:
         """Take all that is left."""
+        self._at = len(self._chunk)
         while self._next():
             self._at = len(self._chunk)
 
