@@ -10,13 +10,13 @@ from estiva.linux import mount
 def index_mount_fd(index: str, tar: str) -> int:
     """A detached read-only mount of the layer; raises OSError with the kernel's own words.
 
-    ``directio`` reads the tar past the page cache, which would hold every page twice.  erofs.rst
+    Not with ``directio``, though the page cache then holds what is read twice: the first container of an image that was
+    just pulled starts in half the time when its tar is still in memory, and so does the first after an unmount.
     """
     context_fd = mount.fsopen("erofs")
     try:
         mount.fsconfig_set_string(context_fd, "source", index)
         mount.fsconfig_set_string(context_fd, "device", tar)
-        mount.fsconfig_set_flag(context_fd, "directio")
         mount.fsconfig_set_flag(context_fd, "ro")
         mount.fsconfig_create(context_fd)
         attributes = mount.MOUNT_ATTR_RDONLY | mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV

@@ -70,7 +70,6 @@ class Snapshots:
         lowerdirs = lease.lowerdirs or [self._empty(directory)]
         if volatile:
             options.append("volatile")
-        self._forget_volatile(f"{directory}/work")
         return RootfsMount(
             "overlay",
             lowerdirs=lowerdirs,
@@ -84,18 +83,6 @@ class Snapshots:
         path = f"{directory}/empty"
         os.makedirs(path, 0o755, exist_ok=True)
         return path
-
-    def _forget_volatile(self, work: str) -> None:
-        """Let a writable layer that was used without syncing be used again.  overlayfs.rst "Volatile mount" """
-        try:
-            os.stat(f"{work}/work/incompat/volatile")
-        except FileNotFoundError:
-            return
-        except PermissionError:  # the kernel makes work/work with mode 0: its owner has to enter
-            os.chmod(f"{work}/work", 0o700)
-        from estiva.linux.path import rmtree  # only containers that are started again get here
-
-        rmtree(f"{work}/work/incompat/volatile")
 
     def remove(self, key: str) -> None:
         """Remove the writable layer, also a half-made one; that there is none is fine.
