@@ -1,9 +1,40 @@
-"""Where other installed packages are, for a process that was started without ``site``."""
+"""Where other installed packages are, for a process that was started without ``site``.
+
+Their directories join the path only when some import fails without them: pulling needs urllib3, running does not.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class _OtherPackages:
+    """The last finder asked: it adds the directories of other packages once, then asks the others again."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if path is not None:  # a submodule: its package was found, so the directories are known
+            return None
+        sys.meta_path.remove(_OtherPackages)
+        sys.path.extend(entry for entry in directories() if entry not in sys.path)
+        for finder in sys.meta_path:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                return spec
+        return None
+
+
+def find_when_missing() -> None:
+    """Let imports that fail look among other packages, too, if this process was started without ``site``."""
+    if sys.flags.no_site:
+        sys.meta_path.append(_OtherPackages)  # a class serves as well as an instance
 
 
 def directories() -> list[str]:

@@ -1,0 +1,74 @@
+"""The bundle's configuration, checked where it comes in.  runtime-spec bundle.md, config.md"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from estiva.errors import Invalid, NotFound, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OCI_VERSION = "1.2.0"
+
+
+def load(bundle: str) -> dict[str, Any]:
+    """The configuration of the bundle in directory *bundle*, with ``root.path`` absolute.
+
+    Raises NotFound without a config.json, Invalid naming the field, Unsupported for hooks that cannot be run.
+    """
+    path = os.path.join(bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            spec = json.loads(file.read())
+    except FileNotFoundError:
+        raise NotFound(
+            f'reading bundle "{bundle}": no such file config.json', "make one with estiva-runtime spec"
+        ) from None
+    except ValueError as error:
+        raise Invalid(f"reading {path}: {error}") from error
+    check(spec)
+    root = spec.setdefault("root", {})
+    root["path"] = os.path.normpath(os.path.join(bundle, root.get("path") or "rootfs"))
+    if not os.path.isdir(root["path"]):
+        raise NotFound(f'root.path: "{root["path"]}" is not a directory')
+    return dict(spec)
+
+
+def check(spec: Any) -> None:
+    """Raise for a configuration that the compiler would misunderstand."""
+    if not isinstance(spec, dict):
+        raise Invalid("config.json: not an object")
+    version = spec.get("ociVersion")
+    if not isinstance(version, str) or not version.startswith("1."):
+        raise Invalid(f'ociVersion: "{version}" is not a version 1')
+    for field in ("process", "root", "linux", "hooks", "annotations"):
+        if not isinstance(spec.get(field, {}), dict):
+            raise Invalid(f"{field}: not an object")
+    process = spec.get("process")
+    if process is not None:
+        check_process(process)
+    for name in ("createContainer", "startContainer"):
+        if (spec.get("hooks") or {}).get(name):
+            raise Unsupported(f"hooks.{name}: hooks inside the container are not run", "use createRuntime or poststart")
+
+
+def check_process(process: dict[str, Any]) -> None:
+    args = process.get("args")
+    if not isinstance(args, list) or not args or not all(isinstance(word, str) for word in args):
+        raise Invalid("process.args: not a list with a program in it")
+    if not str(process.get("cwd", "/")).startswith("/"):
+        raise Invalid(f'process.cwd: "{process["cwd"]}" is not an absolute path')
+    for entry in process.get("env") or ():
+        if not isinstance(entry, str):
+            raise Invalid("process.env: not a list of strings")
+
+
+def check_id(container_id: str) -> str:
+    """*container_id* if it can be a directory's name here.  Raises Invalid."""
+    if not re.fullmatch(r"[A-Za-z0-9_+.-]{1,1024}", container_id) or container_id.startswith("."):
+        raise Invalid(f'container id "{container_id}": not made of letters, digits and _ + - .')
+    return container_id

@@ -1,0 +1,318 @@
+"""The command ``estiva-runtime`` on bundles, as engines and people use it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+import estiva.runtime
+from estiva.errors import Invalid, NotFound, Unsupported
+from estiva.runtime.cgroup import hierarchy
+from estiva.runtime.cli import bundle, control, information, options
+from helpers.images import busybox_layer
+
+pytestmark = pytest.mark.needs_root
+MAIN = os.path.join(estiva.runtime.__path__[0], "__main__.py")
+
+
+class Runtime:
+    """The command with a state directory of its own and one bundle."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / "state"
+        self.bundle = base / "bundle"
+        rootfs = self.bundle / "rootfs"
+        rootfs.mkdir(parents=True)
+        with tarfile.open(fileobj=io.BytesIO(busybox_layer())) as archive:
+            archive.extractall(rootfs)
+        for name in ("proc", "dev", "sys", "tmp"):
+            (rootfs / name).mkdir(exist_ok=True)
+        self.spec = information.base_spec()
+        self.spec["process"]["terminal"] = False
+        self.spec["root"]["readonly"] = False
+
+    def process(self, *args, **fields):
+        self.spec["process"].update(args=list(args), **fields)
+        (self.bundle / "config.json").write_text(json.dumps(self.spec))
+
+    def command(self, *words):
+        return [sys.executable, "-I", "-S", MAIN, "--root", str(self.root), *words]
+
+    def __call__(self, *words, text="", code=0):
+        result = subprocess.run(
+            self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle
+        )
+        assert result.returncode == code, result.stderr
+        return result.stdout + result.stderr if code else result.stdout
+
+    def create(self, name, *words, output=None):
+        """``create`` with the container's streams in *output*, which nobody here waits for."""
+        command = self.command("create", *words, name)
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, check=False, cwd=self.bundle
+        )
+        assert result.returncode == 0
+
+    def status(self, name):
+        return json.loads(self("state", name))["status"]
+
+    def await_status(self, name, wanted):
+        deadline = time.monotonic() + 20
+        while self.status(name) != wanted:
+            assert time.monotonic() < deadline, f"{name} is {self.status(name)}, not {wanted}"
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("a bundle without a user namespace needs root")
+    made = Runtime(tmp_path)
+    yield made
+    for line in made("list", "-q").split():
+        made("delete", "--force", line)
+    for mount in hierarchy.detect().mounts():
+        assert [name for name in list_of(f"{mount}/estiva") if name in ("a", "b")] == []
+
+
+def list_of(path):
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
+def test_run_passes_output_input_and_exit_code_on(runtime):
+    runtime.process("sh", "-c", "read word; echo got $word; echo $$; exit 7")
+    assert runtime("run", "a", text="hello\n", code=7) == "got hello\n1\n"
+    assert runtime("list", "-q") == ""
+
+
+def test_run_many_times_always_starts(runtime):
+    runtime.process("true")
+    for _ in range(10):
+        runtime("run", "a")
+
+
+def test_a_container_goes_from_created_to_running_to_stopped(runtime, tmp_path):
+    runtime.process("sh", "-c", "echo out; sleep 100")
+    with open(tmp_path / "out", "w") as output:
+        runtime.create("a", "--pid-file", str(tmp_path / "pid"), output=output)
+    state = json.loads(runtime("state", "a"))
+    assert (state["id"], state["status"], state["bundle"]) == ("a", "created", str(runtime.bundle))
+    assert state["pid"] == int((tmp_path / "pid").read_text())
+    assert (tmp_path / "out").read_text() == ""
+    runtime("start", "a")
+    runtime.await_status("a", "running")
+    assert "created" in runtime("start", "a", code=1)
+    assert "is running" in runtime("delete", "a", code=1)
+    (listed,) = json.loads(runtime("list", "-f", "json"))
+    assert (listed["id"], listed["status"]) == ("a", "running")
+    runtime("kill", "a", "KILL")
+    runtime.await_status("a", "stopped")
+    assert (tmp_path / "out").read_text() == "out\n"
+    assert "not running" in runtime("kill", "a", code=1)
+    runtime("delete", "a")
+    assert "does not exist" in runtime("state", "a", code=1)
+
+
+def test_an_id_is_used_once(runtime):
+    runtime.process("sleep", "100")
+    runtime.create("a")
+    assert 'container "a": the id is in use' in runtime("create", "a", code=1)
+    assert "not made of" in runtime("create", "../x", code=1)
+
+
+def test_create_says_that_the_program_is_missing_and_leaves_nothing(runtime):
+    runtime.process("nosuch")
+    assert "executable file 'nosuch' not found in $PATH" in runtime("create", "a", code=127)
+    runtime.process("/tmp")
+    assert "permission denied" in runtime("create", "a", code=126)
+    assert runtime("list", "-q") == ""
+
+
+def test_failures_are_logged_as_json_for_engines(runtime, tmp_path):
+    log = tmp_path / "log"
+    runtime("--log", str(log), "--log-format", "json", "state", "nobody", code=1)
+    entry = json.loads(log.read_text())
+    assert (entry["level"], entry["msg"]) == ("error", 'container "nobody" does not exist')
+
+
+def test_exec_runs_in_the_containers_namespaces_and_cgroup(runtime, tmp_path):
+    runtime.process("sleep", "100")
+    runtime.create("a")
+    runtime("start", "a")
+    runtime.await_status("a", "running")
+    assert runtime(
+        "exec", "-e", "WORD=hi", "--cwd", "/tmp", "a", "sh", "-c", "hostname; pwd; echo $WORD; exit 5", code=5
+    ) == ("estiva\n/tmp\nhi\n")
+    assert runtime("exec", "--user", "7:8", "a", "id", "-u") == "7\n"
+    assert "not found" in runtime("exec", "a", "nosuch", code=127)
+    process = {"args": ["sleep", "50"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    (tmp_path / "process.json").write_text(json.dumps(process))
+    words = ["exec", "--detach", "--process", str(tmp_path / "process.json"), "--pid-file", str(tmp_path / "pid"), "a"]
+    subprocess.run(
+        runtime.command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=60
+    )
+    pid = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0050\x00"
+    first = json.loads(runtime("state", "a"))["pid"]
+    assert Path(f"/proc/{pid}/cgroup").read_text() == Path(f"/proc/{first}/cgroup").read_text()
+
+
+def test_limits_of_the_bundle_hold_and_can_be_updated(runtime):
+    found = hierarchy.detect()
+    if "pids" not in found.v1 and "pids" not in found.v2_controllers:
+        pytest.skip("no pids controller")
+    runtime.spec["linux"]["resources"]["pids"] = {"limit": 33}
+    runtime.process("sleep", "100")
+    runtime.create("a")
+    runtime("start", "a")
+    (path,) = [f"{mount}/estiva/a/pids.max" for mount in found.mounts() if os.path.exists(f"{mount}/estiva/a/pids.max")]
+    assert Path(path).read_text() == "33\n"
+    runtime("update", "--pids-limit", "44", "a")
+    assert Path(path).read_text() == "44\n"
+    runtime("update", "-r", "-", "a", text='{"pids": {"limit": 55}}')
+    assert Path(path).read_text() == "55\n"
+
+
+def test_pause_stops_a_container_and_delete_force_ends_it(runtime):
+    runtime.process("sleep", "100")
+    runtime.create("a")
+    runtime("start", "a")
+    runtime.await_status("a", "running")
+    runtime("pause", "a")
+    assert runtime.status("a") == "paused"
+    runtime("resume", "a")
+    assert runtime.status("a") == "running"
+    runtime("pause", "a")
+    runtime("delete", "--force", "a")
+    runtime("delete", "--force", "a")
+
+
+def test_a_container_is_confined_by_its_filter_and_capabilities(runtime):
+    runtime.spec["linux"]["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+    }
+    runtime.process("sh", "-c", "mkdir /tmp/x; grep -E 'Seccomp:|NoNewPrivs|CapEff' /proc/self/status")
+    seen = runtime("run", "a")
+    assert "Seccomp:\t2" in seen
+    assert "NoNewPrivs:\t1" in seen
+    assert "CapEff:\t0000000020000420" in seen
+    assert not (runtime.bundle / "rootfs/tmp/x").exists()
+    assert [name.suffix for name in (runtime.root / ".seccomp").iterdir()] == [".bpf"]
+
+
+def test_hooks_get_the_state(runtime, tmp_path):
+    for name in ("prestart", "poststart", "poststop"):
+        path = tmp_path / f"{name}.sh"
+        path.write_text(f"#!/bin/sh\ncat > {tmp_path}/{name}.json\n")
+        path.chmod(0o755)
+        runtime.spec.setdefault("hooks", {})[name] = [{"path": str(path)}]
+    runtime.process("true")
+    runtime("run", "a")
+    states = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in runtime.spec["hooks"]}
+    assert {name: state["status"] for name, state in states.items()} == {
+        "prestart": "creating",
+        "poststart": "running",
+        "poststop": "stopped",
+    }
+    runtime.spec["hooks"] = {"prestart": [{"path": "/bin/false"}]}
+    runtime.process("true")
+    assert "hook /bin/false: exit code 1" in runtime("run", "a", code=1)
+    assert runtime("list", "-q") == ""
+
+
+def test_a_terminal_of_its_own_and_by_console_socket(runtime, tmp_path):
+    import socket
+
+    runtime.process("sh", "-c", "[ -t 0 ] && [ -t 1 ] && echo terminal; exit 3", terminal=True)
+    assert "a console socket is needed" in runtime("create", "a", code=1)
+    assert runtime("run", "a", code=3).strip() == "terminal"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "console"))
+        listener.listen(1)
+        runtime.create("b", "--console-socket", str(tmp_path / "console"))
+        connection, _ = listener.accept()
+        with connection:
+            _, (master,), _, _ = socket.recv_fds(connection, 64, 1)
+    runtime("start", "b")
+    assert os.read(master, 100).strip() == b"terminal"
+    os.close(master)
+
+
+def test_descriptors_are_preserved_when_asked(runtime):
+    runtime.process("sh", "-c", "cat <&3; ls /proc/self/fd | wc -l")
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, b"through\n")
+    os.close(write_fd)
+    shell = f'exec 3<&{read_fd} {read_fd}<&-; exec "$@"'
+    command = ["bash", "-c", shell, "x", *runtime.command("run", "--preserve-fds", "1", "a")]
+    result = subprocess.run(
+        command, pass_fds=[read_fd], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        cwd=runtime.bundle,
+    )  # fmt: skip
+    os.close(read_fd)
+    assert result.stdout.splitlines()[0] == "through", result.stderr
+
+
+def test_features_and_version_are_told(runtime):
+    told = json.loads(runtime("features"))
+    assert told["ociVersionMax"] == bundle.OCI_VERSION
+    assert {"mount", "pid", "user"} <= set(told["linux"]["namespaces"])
+    assert told["linux"]["seccomp"]["enabled"]
+    assert f"spec: {bundle.OCI_VERSION}" in runtime("--version")
+
+
+def test_spec_writes_a_configuration_once(runtime, tmp_path):
+    target = tmp_path / "new"
+    target.mkdir()
+    runtime("spec", "--bundle", str(target))
+    bundle.check(json.loads((target / "config.json").read_text()))
+    assert "it exists" in runtime("spec", "--bundle", str(target), code=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"ociVersion": "2.0"}, Invalid, "ociVersion"),
+        ({"process": {"args": []}}, Invalid, "process.args"),
+        ({"process": {"args": ["x"], "cwd": "tmp"}}, Invalid, "process.cwd"),
+        ({"process": []}, Invalid, "process"),
+        ({"hooks": {"startContainer": [{"path": "/x"}]}}, Unsupported, "hooks.startContainer"),
+    ],
+)
+def test_bundles_are_checked_by_field(change, kind, message):
+    with pytest.raises(kind, match=message):
+        bundle.check({**information.base_spec(), **change})
+
+
+def test_a_bundle_without_configuration_is_named(tmp_path):
+    with pytest.raises(NotFound, match=str(tmp_path)):
+        bundle.load(str(tmp_path))
+
+
+def test_options_are_read_as_runc_reads_them():
+    table = {"bundle": options.VALUE, "env": options.VALUES, "detach": options.SWITCH}
+    short = {"b": "bundle", "e": "env", "d": "detach"}
+    read = options.parse(["-b", "x", "--env=A=1", "-e", "B", "-d", "id", "-x", "--y"], table, short)
+    assert (read.text("bundle"), read.many("env"), read.switch("detach")) == ("x", ["A=1", "B"], True)
+    assert read.operands == ["id", "-x", "--y"]
+    for words, message in ((["--nope"], "unknown option"), (["-b"], "needs a value")):
+        with pytest.raises(Invalid, match=message):
+            options.parse(words, table, short)
+
+
+def test_signals_are_numbers_and_names():
+    assert [control.signal_number(text) for text in ("9", "KILL", "sigterm", "SIGRTMIN+3")] == [9, 9, 15, 37]
+    with pytest.raises(Invalid, match="SIGNOPE"):
+        control.signal_number("SIGNOPE")
