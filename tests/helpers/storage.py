@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
 import traceback
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from estiva.linux import mount
 from estiva.linux.path import rmtree
-from estiva.storage.snapshots import RootfsMount
+from estiva.spec.rootfs import RootfsMount
 from estiva.storage.store import Store
 from helpers import kernel
 from helpers.accounts import Account
@@ -59,6 +60,9 @@ class Bench:
         if what.kind == "bind":
             mount.mount(what.source, target, None, mount.MS_BIND)
             return target
+        marker = f"{what.workdir}/work/incompat/volatile"  # whoever mounts it takes it away, as the helper does
+        if os.path.isdir(marker):
+            shutil.rmtree(marker)
         context_fd = mount.fsopen("overlay")
         for lower in what.lowerdirs:
             mount.fsconfig_set_string(context_fd, "lowerdir+", lower)
