@@ -190,6 +190,11 @@ long make_overlay(struct plan *args, int user_namespace)
             blame_context((int)context, done, "overlay lowerdir", *lower);
     }
     if (done >= 0 && *upper) {
+        /* What was once used without syncing may be used again: that is for who describes the mount to decide. */
+        TEXT(marker, PATH_MAX);
+        put(&marker, work);
+        put(&marker, "/work/incompat/volatile");
+        remove_tree(marker.at);
         done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "upperdir", upper, 0);
         if (done >= 0)
             done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "workdir", work, 0);

@@ -9,37 +9,14 @@ from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
-    from types import ModuleType
-
-
-class _OtherPackages:
-    """The last finder asked: it adds the directories of other packages once, then asks the others again."""
-
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if path is not None:  # a submodule: its package was found, so the directories are known
-            return None
-        sys.meta_path.remove(_OtherPackages)
-        from estiva.cli.packages import directories
-
-        sys.path.extend(entry for entry in directories() if entry not in sys.path)
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
-            if spec is not None:
-                return spec
-        return None
-
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     if __package__ in (None, ""):
         sys.path.insert(0, __file__.rsplit("/", 2)[0])
-    if sys.flags.no_site:
-        sys.meta_path.append(_OtherPackages)  # a class serves as well as an instance
+    from estiva.packages import find_when_missing
+
+    find_when_missing()
     from estiva.cli.main import main as run
 
     return run()

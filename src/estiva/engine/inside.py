@@ -110,4 +110,7 @@ def main(request: str) -> int:
         say("oserror", error.errno, error.strerror or str(error), error.filename)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # a bug: it is told like one that happened on this side
+        say("error", "EstivaError", f"internal error: {type(error).__name__}: {error}", "")
+        raise
     return 0

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class ExternalRuntime:
-    """``program``: name or path · ``state_root``: its ``--root`` · ``work_dir``: ours, for log, pid file and console socket
-    · ``flags``: further global options."""
+    """``program``: name or path · ``state_root``: its ``--root`` · ``work_dir``: ours, for log, pid file and console
+    socket · ``flags``: further global options."""
 
     __slots__ = ("flags", "program", "state_root", "work_dir")
 

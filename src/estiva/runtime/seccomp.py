@@ -7,6 +7,7 @@ runtime-spec config-linux.md "Seccomp", seccomp(2)
 from __future__ import annotations
 
 import os
+import sys
 
 from estiva.errors import Invalid
 from estiva.spec import quickjson as json
@@ -73,7 +74,8 @@ def cache_key(seccomp: dict[str, Any], machine: str) -> str:
 
 def _sha256() -> Any:
     """The interpreter's own SHA-256: hashlib would load OpenSSL, which costs more than all else here."""
-    for name in ("_sha2", "_sha256", "hashlib"):
+    own = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    for name in (own, "hashlib"):
         try:
             return __import__(name).sha256
         except ImportError:

@@ -11,8 +11,9 @@ class RootfsMount:
     """A description of one mount, not the mount itself.
 
     ``kind`` ``"overlay"``: ``lowerdirs`` (top first), ``upperdir`` and ``workdir`` (both ``""`` for a read-only union),
-    ``options`` for fsconfig(2) (``volatile``, ``userxattr``, ``xino=off`` …) · ``"bind"``: the directory ``source``.
-    Paths are the host's.
+    ``options`` for fsconfig(2) (``volatile``, ``userxattr``, ``xino=off`` …); whoever mounts it first removes the mark
+    that an earlier volatile mount has left in ``workdir``, overlayfs.rst "Volatile mount" · ``"bind"``: the directory
+    ``source``.  Paths are the host's.
     """
 
     __slots__ = ("kind", "lowerdirs", "options", "source", "upperdir", "workdir")
