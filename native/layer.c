@@ -24,8 +24,6 @@ static long mount_layer(const char *index, const char *tar, const char *mount_po
     if (done >= 0)
         done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "device", tar, 0);
     if (done >= 0)
-        done = SYS(fsconfig, context, FSCONFIG_SET_FLAG, "directio", NULL, 0);
-    if (done >= 0)
         done = SYS(fsconfig, context, FSCONFIG_SET_FLAG, "ro", NULL, 0);
     if (done >= 0)
         done = SYS(fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0);
