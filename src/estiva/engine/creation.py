@@ -55,8 +55,19 @@ def create(engine: Engine, options: ContainerOptions) -> Container:
     lock.acquire()
     try:
         return _make(engine, options, context, image, mounts)
+    except BaseException:
+        _unmake_run_dir(context.run_dir)
+        raise
     finally:
         lock.release()
+
+
+def _unmake_run_dir(path: str) -> None:
+    """Remove the directory the lock was on, if it has nothing else; what was made in it, removal has removed."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
 
 
 def _remove_former(engine: Engine, options: ContainerOptions) -> None:
@@ -106,7 +117,8 @@ def _make(
     engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None, mounts: list[MountOption]
 ) -> Container:
     """Enter the container in the database, then make its files; removes it all again if that fails."""
-    details = _details(options, context, image, mounts)
+    copies = bool(context.uid_maps) and engine.store.driver == "copy"
+    details = _details(options, context, image, mounts, copies)
     now_ns = time.time_ns()
     row = _row(options, context, image, mounts, details, now_ns)
     try:
@@ -171,8 +183,13 @@ def _row(
 
 
 def _details(
-    options: ContainerOptions, context: Context, image: ImageRecord | None, mounts: list[MountOption]
+    options: ContainerOptions,
+    context: Context,
+    image: ImageRecord | None,
+    mounts: list[MountOption],
+    driver_copies: bool,
 ) -> dict[str, Any]:
+    """What follows from the options once and for all.  ``shifted``: its files have the ids the container maps to."""
     signal = options.stop_signal or context.image.get("StopSignal") or ""
     driver = options.log_driver or str(context.conf.get("log_driver") or "")
     return {
@@ -181,6 +198,7 @@ def _details(
         "user": context.user.to_json(),
         "uid_maps": context.uid_maps,
         "gid_maps": context.gid_maps,
+        "shifted": bool(context.uid_maps) and (context.rootless or driver_copies),
         "stop_signal": parse_signal(signal) if signal else SIGTERM,
         "log_driver": driver if driver in LOG_DRIVERS else LOG_DRIVERS[0],
         "entrypoint": options.entrypoint if options.entrypoint is not None else context.image.get("Entrypoint") or [],
@@ -204,11 +222,12 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
     engine = container.engine
     os.mkdir(container.bundle, 0o700)
     if not container.options.rootfs:
-        prepare_layer(engine, container.id, details["diff_ids"])
         if context.uid_maps:
-            from estiva.engine.usermaps import give_layer
+            from estiva.engine.usermaps import prepare_mapped
 
-            give_layer(engine, container.bundle, context.uid_maps, context.gid_maps)
+            prepare_mapped(engine, container, context)
+        else:
+            prepare_layer(engine, container.id, details["diff_ids"])
     if context.uid_maps:
         from estiva.engine.usermaps import make_accessible
 

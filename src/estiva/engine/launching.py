@@ -15,6 +15,7 @@ from estiva.errors import Conflict, NotFound
 from estiva.monitor.client import Attachment
 from estiva.runtime.cgroup.driver import create as create_cgroup
 from estiva.runtime.cgroup.hierarchy import container_path, delegated_parent, detect
+from estiva.runtime.cgroup.mounts import file_systems
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
@@ -23,7 +24,6 @@ from estiva.spec.rootfs import RootfsMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from estiva.engine.container import Container
@@ -66,6 +66,10 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         spec = _prepare(container, lease, terminal_size)
         hierarchies = detect()
         cgroup = _cgroup(container, spec, hierarchies)
+        if container.options.cgroupns == "host":
+            from estiva.runtime.cgroup.mounts import bound
+
+            spec = {**spec, "mounts": bound(spec["mounts"], hierarchies, cgroup)}
         monitor = _monitor(container, cgroup)
         keep = [lock, *lease.lock_fds]
         monitor.layers = [(1 + layer[0], *layer[1:]) for layer in lease.unmounted]
@@ -211,8 +215,8 @@ def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarc
     """The operations of this start; *kept* descriptors are handed on before those of --preserve-fds."""
     engine, options = container.engine, container.options
     around = surroundings(engine, _rootfs(container, lease))
-    around.cgroup_mounts = cgroup_mounts(hierarchies)
-    around.idmap = bool(container.details.get("uid_maps")) and not engine.settings.rootless
+    around.cgroup_mounts = file_systems(hierarchies)
+    around.idmap = bool(container.details.get("uid_maps")) and not container.details["shifted"]
     around.init = bool(options.init)
     around.preserve_fds, around.preserve_from = options.preserve_fds, KEEP_FROM + kept
     runtime = options.runtime or engine.settings.runtime
@@ -245,22 +249,10 @@ def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
     options = container.options
     if options.rootfs:
         return RootfsMount("bind", source=os.path.abspath(options.image))
+    if container.details["shifted"]:
+        return RootfsMount("bind", source=f"{container.bundle}/rootfs")
     snapshots = container.engine.store.snapshots
     return snapshots.rootfs(container.id, lease, volatile=bool(options.rm), read_only=bool(options.read_only))
-
-
-def cgroup_mounts(hierarchies: Hierarchies) -> Sequence[tuple[str, str, list[str]]]:
-    """(file system type, directory below /sys/fs/cgroup, options) of each hierarchy.  cgroups(7)"""
-    if hierarchies.mode == "v2":
-        return [("cgroup2", "", [])]
-    found: list[tuple[str, str, list[str]]] = []
-    for mount in dict.fromkeys(hierarchies.v1.values()):
-        words = [controller for controller, place in hierarchies.v1.items() if place == mount]
-        named = any(word.startswith("name=") for word in words)
-        found.append(("cgroup", os.path.basename(mount), ["none", *words] if named else words))
-    if hierarchies.v2:
-        found.append(("cgroup2", os.path.basename(hierarchies.v2), []))
-    return found
 
 
 def _forget_end(container: Container) -> None:

@@ -10,6 +10,7 @@ from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from estiva.engine.container import Container
     from estiva.engine.engine import Engine
     from estiva.engine.images import ImageRecord
     from estiva.engine.options import ContainerOptions
@@ -25,6 +26,8 @@ def choose_maps(engine: Engine, options: ContainerOptions, context: Context, ima
         if mode not in ("", "private"):
             raise Invalid(f"options --uidmap and --gidmap: cannot be combined with --userns {mode}")
         uids, gids = _explicit(options)
+        for asked, ours in zip((uids, gids), engine.id_maps(), strict=True):
+            _check_ours(asked, ours)
         context.uid_maps, context.gid_maps = _tuples(uids), _tuples(gids)
         return ""
     namespace = UserNamespace.parse(mode)
@@ -54,6 +57,17 @@ def _explicit(options: ContainerOptions) -> tuple[list[IdMap], list[IdMap]]:
         uids = uids or _of_name("/etc/subuid", options.subuidname or options.subgidname)
         gids = gids or _of_name("/etc/subgid", options.subgidname or options.subuidname)
     return uids or gids, gids or uids
+
+
+def _check_ours(maps: list[IdMap], ours: list[IdMap]) -> None:
+    """Raise Invalid for ids outside that this engine's own namespace does not have."""
+    most = max((entry.ctr + entry.size for entry in ours), default=0)
+    for entry in maps:
+        if entry.host + entry.size > most:
+            raise Invalid(
+                f"id map {str(entry)!r}: there are only {most} ids to map to",
+                "for users, 1 is the first subordinate one",
+            )
 
 
 def _of_name(file: str, name: str) -> list[IdMap]:
@@ -116,18 +130,56 @@ def make_accessible(engine: Engine, bundle: str, volumes: list[str]) -> None:
             path = os.path.dirname(path)
 
 
-def give_layer(engine: Engine, bundle: str, uid_maps: Maps, gid_maps: Maps) -> None:
-    """Give the writable layer's top to the container's root, and let it pass the directories above."""
-    engine.inside("estiva.engine.usermaps:give_inside", bundle=bundle, uid_maps=uid_maps, gid_maps=gid_maps)
+def prepare_mapped(engine: Engine, container: Container, context: Context) -> None:
+    """Make the root file system of a container that maps ids.
+
+    Where mounts can map ids (root's overlays), the writable layer's top is given to the container's root, and the rest
+    follows when it is mounted; elsewhere the image is copied and every file given to the id it has in the container.
+    """
+    function = "shift_inside" if container.details["shifted"] else "give_inside"
+    if function == "give_inside":
+        engine.store.snapshots.prepare(container.id, container.details["diff_ids"])
+    engine.inside(
+        f"estiva.engine.usermaps:{function}",
+        container_id=container.id,
+        diff_ids=container.details["diff_ids"],
+        uid_maps=context.uid_maps,
+        gid_maps=context.gid_maps,
+    )
 
 
-def give_inside(root: str, run_root: str, driver: str, bundle: str, uid_maps: Maps, gid_maps: Maps) -> None:
-    """The same, called in the user's namespace."""
+def give_inside(
+    root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
+) -> None:
+    """Give the writable layer's directories to the container's root."""
     for name in ("upper", "work"):
-        path = f"{bundle}/{name}"
-        if os.path.isdir(path):
-            status = os.stat(path)
-            os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
+        path = f"{root}/containers/{container_id}/{name}"
+        status = os.stat(path)
+        os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
+
+
+def shift_inside(
+    root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
+) -> None:
+    """Copy the image to the bundle's ``rootfs`` and give each file to the id that the container's id is here."""
+    from estiva.engine.engine import Engine
+    from estiva.storage.copying import copy_layers
+
+    path = f"{root}/containers/{container_id}/rootfs"
+    with Engine(root, run_root, storage_driver=driver) as engine, engine.store.layers.acquire(diff_ids) as lease:
+        copy_layers(lease.lowerdirs[::-1], path, engine.store.layers.top_directory(diff_ids))
+    _shift(path, uid_maps, gid_maps)
+    for directory, names, files in os.walk(path):
+        for name in (*names, *files):
+            _shift(f"{directory}/{name}", uid_maps, gid_maps)
+
+
+def _shift(path: str, uid_maps: Maps, gid_maps: Maps) -> None:
+    """Change the owner; the mode is set again, because a change of owner takes the set-user-id bit."""
+    status = os.lstat(path)
+    os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid), follow_symlinks=False)
+    if status.st_mode & 0o6000 and status.st_mode & 0o170000 == 0o100000:
+        os.chmod(path, status.st_mode & 0o7777)
 
 
 def give_volumes(engine: Engine, paths: list[str], context: Context) -> None:

@@ -52,8 +52,9 @@ class Host:
 
 
 class Context:
-    """One container to be: ``id``, ``name``, its directories ``bundle`` and ``run_dir``, the image's ``config`` section,
-    the ``containers`` table of containers.conf, its ``user``, id maps as (container, host, size) or ``[]`` for none.
+    """One container to be: ``id``, ``name``, its directories ``bundle`` and ``run_dir``, the image's ``config``
+    section, the ``containers`` table of containers.conf, its ``user``, id maps as (container, host, size), ``[]`` for
+    none.
     ``gid_count``: how many group ids exist where it will run (few for a user without subordinate ids)."""
 
     __slots__ = (
