@@ -121,12 +121,15 @@ def read(files: Files, name: str, limit: int) -> bytes:
 def open_tar(path: str, what: str, tmp_dir: str | None = None) -> BinaryIO:
     """A seekable file with the uncompressed tar at *path*: gzip, bzip2, xz and zstd are recognised by their magic."""
     try:
-        file = open(path, "rb")  # noqa: SIM115  # given to the caller
+        file: BinaryIO = open(path, "rb")  # noqa: SIM115  # given to the caller
     except FileNotFoundError:
         raise NotFound(f"{what}: no such file") from None
     except (PermissionError, IsADirectoryError) as error:
         raise Denied(f"{what}: {(error.strerror or '').lower()}") from error
     try:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe, as `<(command)` gives
+            with file:
+                file = _spool(file, what, tmp_dir)
         magic = file.read(6)
         file.seek(0)
         plain = _decompressor(file, magic)
