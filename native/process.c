@@ -247,9 +247,9 @@ static long wait_start(void)
 {
     char say = SAY_READY;
     long listener = setup.listener, client;
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* the helper leaves as soon as it hears */
     if ((client = send_fd(setup.channel, &say, 1, -1)) < 0)
         return blame(client, "report", "ready");
-    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* the helper leaves now */
     do
         client = SYS(accept4, listener, NULL, NULL, SOCK_CLOEXEC);
     while (client == -EINTR);
