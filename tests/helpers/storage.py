@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from estiva.linux import mount
-from estiva.linux.path import rmtree
+from estiva.linux.tree import rmtree
+from estiva.spec.rootfs import RootfsMount
 from estiva.spec.rootfs import RootfsMount
 from estiva.storage.store import Store
 from helpers import kernel
@@ -63,6 +64,7 @@ class Bench:
         marker = f"{what.workdir}/work/incompat/volatile"  # whoever mounts it takes it away, as the helper does
         if os.path.isdir(marker):
             shutil.rmtree(marker)
+        rmtree(f"{what.workdir}/work/incompat/volatile")  # so does the helper
         context_fd = mount.fsopen("overlay")
         for lower in what.lowerdirs:
             mount.fsconfig_set_string(context_fd, "lowerdir+", lower)

@@ -113,7 +113,7 @@ def remove_tree(engine: Engine, path: str) -> None:
     """Remove a directory tree, also with files of other ids of the user's namespace; that it is gone is fine."""
     if not os.path.lexists(path):  # the usual case for --rm: the monitor was quicker
         return
-    from estiva.linux.path import rmtree
+    from estiva.linux.tree import rmtree
 
     try:
         rmtree(path)
@@ -125,7 +125,7 @@ def remove_tree(engine: Engine, path: str) -> None:
 
 def remove_tree_inside(root: str, run_root: str, driver: str, path: str) -> None:
     """The same, called in the user's namespace; only for what is in this store."""
-    from estiva.linux.path import rmtree
+    from estiva.linux.tree import rmtree
 
     if path.startswith(f"{root}/"):
         rmtree(path)

@@ -8,7 +8,7 @@ import stat
 
 from estiva.errors import Invalid
 from estiva.linux import xattr
-from estiva.linux.path import rmtree_at
+from estiva.linux.tree import rmtree_at
 from estiva.storage.attributes import OPAQUE, WHITEOUT, kept
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,7 +12,8 @@ import os
 import stat
 
 from estiva.errors import Invalid
-from estiva.linux.path import openat2, rmtree_at
+from estiva.linux.path import openat2
+from estiva.linux.tree import rmtree_at
 from estiva.storage.attributes import META, NOT_HERE, OPAQUE, WHITEOUT, is_meta, kept, opaque_name, refuse_whiteout
 from estiva.storage.tarread import BLOCK, CHARACTER, DIRECTORY, FIFO, HARD_LINK, REGULAR, SYMLINK, show
 

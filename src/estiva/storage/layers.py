@@ -95,7 +95,7 @@ class LayerStore:
             os.close(fd)
 
     def _delete(self, diff_id: str) -> None:
-        from estiva.linux.path import rmtree
+        from estiva.linux.tree import rmtree
 
         staged = self.store.blobs.staging.directory()
         try:

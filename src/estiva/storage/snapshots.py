@@ -97,13 +97,13 @@ class Snapshots:
             except FileNotFoundError:
                 continue
             except OSError:
-                from estiva.linux.path import rmtree
+                from estiva.linux.tree import rmtree
 
                 rmtree(f"{directory}/{part}")
 
     def usage(self, key: str) -> int:
         """Bytes that the writable layer takes on disk."""
-        from estiva.linux.path import disk_usage
+        from estiva.linux.tree import disk_usage
 
         part = "rootfs" if self.store.driver == "copy" else "upper"
         return disk_usage(f"{self.path(key)}/{part}")

@@ -54,7 +54,7 @@ class Staging:
         if not os.path.isdir(self.path):
             self._create()
         for path in self._abandoned():
-            from estiva.linux.path import rmtree
+            from estiva.linux.tree import rmtree
 
             try:
                 rmtree(path)
@@ -120,7 +120,7 @@ class Staged:
         """Remove it, unless it was published."""
         if self.fd == -1:
             return
-        from estiva.linux.path import rmtree
+        from estiva.linux.tree import rmtree
 
         try:
             rmtree(self.path)

@@ -68,6 +68,18 @@ def test_a_lease_lists_directories_from_the_top(store: Store) -> None:
     assert lease.lock_fds == []
 
 
+def test_what_is_left_to_be_mounted_is_told(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "root"), str(tmp_path / "run"), driver="erofs", in_userns=False)
+    directory = Path(store.layers.path(LAYER))
+    directory.mkdir(parents=True)
+    (directory / "layer.erofs").touch()
+    with store.layers.acquire([LAYER], mount=False) as lease:
+        assert lease.lowerdirs == [f"{store.layers.run}/{HEX}"]
+        assert lease.unmounted == [
+            (0, str(directory), f"{directory}/layer.erofs", f"{directory}/layer.tar", lease.lowerdirs[0])
+        ]
+
+
 def test_a_lease_that_fails_holds_nothing(store: Store) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(NotFound, match="c" * 64):
@@ -120,17 +132,6 @@ def test_what_to_mount(store: Store, in_userns: bool, volatile: bool, expected: 
         assert (what.kind, what.lowerdirs, what.options) == ("overlay", lease.lowerdirs, expected)
     directory = store.snapshots.path("c")
     assert (what.upperdir, what.workdir, what.source) == (f"{directory}/upper", f"{directory}/work", "")
-
-
-def test_a_container_that_was_not_synced_can_start_again(store: Store) -> None:
-    store.snapshots.prepare("c", [LAYER])
-    inner = Path(store.snapshots.path("c")) / "work/work"
-    (inner / "incompat/volatile/dirty").mkdir(parents=True)
-    inner.chmod(0)
-    with store.layers.acquire([LAYER]) as lease:
-        store.snapshots.rootfs("c", lease, volatile=False)
-    inner.chmod(0o700)
-    assert os.listdir(inner / "incompat") == []
 
 
 def test_an_image_without_layers_gets_an_empty_one(store: Store) -> None:

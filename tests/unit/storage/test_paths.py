@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from estiva.linux.path import disk_usage, openat2, rmtree
+from estiva.linux.path import openat2
+from estiva.linux.tree import disk_usage, rmtree
 
 
 def make_deep(top: Path, depth: int) -> None:
