@@ -594,6 +594,24 @@ def test_the_best_driver_that_works_is_found_and_remembered(place: Place) -> Non
 
 
 @pytest.mark.needs_root
+def test_where_overlays_do_not_work_layers_are_copied(public_directory: Path) -> None:
+    from estiva.linux import mount
+    from estiva.storage.store import Store
+
+    def check(bench: Bench) -> None:
+        os.mkdir(f"{bench.base}/plain")
+        mount.mount("ramfs", f"{bench.base}/plain", "ramfs")  # which has no extended attributes
+        bench.store = Store(f"{bench.base}/plain/root", f"{bench.base}/run", in_userns=False)
+        bench.driver = bench.store.driver
+        assert bench.driver == "copy"
+        below = LayerTar().add("d/old", b"1").bytes()
+        above = LayerTar().add("d/.wh..wh..opq", b"").add("d/new", b"2").bytes()
+        assert tree(bench.see(below, above)) == {"d": "dir", "d/new": "2"}
+
+    Place("auto", root_account(public_directory), public_directory)(check)
+
+
+@pytest.mark.needs_root
 def test_files_of_other_ids_are_left_to_a_process_inside_the_namespace(user: Account) -> None:
     base = user.home / "foreign"
     inner = base / "containers/c/upper/d"

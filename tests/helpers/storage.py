@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 import traceback
@@ -18,7 +17,6 @@ from pathlib import Path
 
 from estiva.linux import mount
 from estiva.linux.tree import rmtree
-from estiva.spec.rootfs import RootfsMount
 from estiva.spec.rootfs import RootfsMount
 from estiva.storage.store import Store
 from helpers import kernel
@@ -61,10 +59,7 @@ class Bench:
         if what.kind == "bind":
             mount.mount(what.source, target, None, mount.MS_BIND)
             return target
-        marker = f"{what.workdir}/work/incompat/volatile"  # whoever mounts it takes it away, as the helper does
-        if os.path.isdir(marker):
-            shutil.rmtree(marker)
-        rmtree(f"{what.workdir}/work/incompat/volatile")  # so does the helper
+        rmtree(f"{what.workdir}/work/incompat/volatile")  # whoever mounts it takes it away, as the helper does
         context_fd = mount.fsopen("overlay")
         for lower in what.lowerdirs:
             mount.fsconfig_set_string(context_fd, "lowerdir+", lower)

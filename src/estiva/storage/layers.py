@@ -199,6 +199,10 @@ class LayerStore:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not self._is_mounted(mount_point):
                 mount_index(f"{directory}/{INDEX}", f"{directory}/{TAR}", mount_point)
+        except OSError as error:
+            raise Unsupported(
+                f"mounting layer {directory}: {error.strerror}", "use the overlay storage driver"
+            ) from error
         finally:
             os.close(fd)
 

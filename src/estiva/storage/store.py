@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 
+from estiva.errors import Unsupported
 from estiva.storage.blobs import BlobStore
 from estiva.storage.layers import LayerStore
 from estiva.storage.snapshots import Snapshots
@@ -26,9 +27,15 @@ class Store:
     :param run_root: a directory that does not
     :param driver: one of :data:`DRIVERS`, or "auto" for the first of them that works here
     :param in_userns: this store's owner is root in a user namespace only
+
+    Raises Unsupported for a driver that cannot be had in a user namespace.
     """
 
     def __init__(self, root: str, run_root: str, *, driver: str = "auto", in_userns: bool) -> None:
+        if driver == "erofs" and in_userns:
+            raise Unsupported(
+                "storage driver erofs: only root of the machine may mount layers", "leave it to be chosen"
+            )
         self.root = root
         self.run_root = run_root
         self.in_userns = in_userns

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from estiva.errors import Conflict, Invalid, NotFound
+from estiva.errors import Conflict, Invalid, NotFound, Unsupported
 from estiva.storage.store import Store
 
 HEX = "a" * 64
@@ -150,3 +150,8 @@ def test_the_driver_that_was_found_is_remembered(tmp_path: Path) -> None:
     assert Store(str(tmp_path), str(run), in_userns=True).driver == "copy"
     (run / "storage-driver").write_text("rubbish")
     assert Store(str(tmp_path / "root"), str(run), in_userns=True).driver in ("overlay", "copy")
+
+
+def test_what_a_user_namespace_cannot_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="erofs"):
+        Store(str(tmp_path), str(tmp_path), driver="erofs", in_userns=True)
