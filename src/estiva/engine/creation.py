@@ -232,7 +232,7 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
         from estiva.engine.usermaps import make_accessible
 
         volumes = [mount.source for mount in container.mounts if mount.kind == "volume"]
-        make_accessible(engine, container.bundle, list(map(engine.volumes.path, volumes)))
+        make_accessible(engine, container.bundle, list(map(engine.volumes.path, volumes)), context.uid_maps)
     fd = os.open(f"{container.bundle}/config.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.write(fd, _dumps(container.spec_in_memory).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from estiva.errors import Invalid
+from estiva.errors import Denied, Invalid
 from estiva.runtime.idmap import AUTO_USER, IdMap, UserNamespace, container_maps, subordinate_ids
 from estiva.spec import quickjson as json
 
@@ -111,7 +111,7 @@ def host_id(maps: Maps, ctr_id: int) -> int:
     return ctr_id
 
 
-def make_accessible(engine: Engine, bundle: str, volumes: list[str]) -> None:
+def make_accessible(engine: Engine, bundle: str, volumes: list[str], uid_maps: Maps) -> None:
     """Let a root that is none on the host reach its bundle, the place of its root file system and its volumes.
 
     The directories above those get search permission for all, as Podman's; their contents cannot be listed.
@@ -128,6 +128,24 @@ def make_accessible(engine: Engine, bundle: str, volumes: list[str]) -> None:
             if not mode & 0o001:
                 os.chmod(path, mode | 0o011)
             path = os.path.dirname(path)
+    _check_passable(engine, uid_maps)
+
+
+def _check_passable(engine: Engine, uid_maps: Maps) -> None:
+    """Raise Denied if the container's root cannot get to the store: what is above it, nobody but its owner changes."""
+    settings = engine.settings
+    if settings.rootless and host_id_is_mapped(uid_maps, 0):
+        return  # the user is in the container, whose root has power over the user's directories
+    for path in (os.path.dirname(settings.root), os.path.dirname(settings.run_root)):
+        while path != "/":
+            if not os.stat(path).st_mode & 0o001:
+                raise Denied(f"user namespace: {path} lets nobody but its owner pass", f"chmod o+x {path}")
+            path = os.path.dirname(path)
+
+
+def host_id_is_mapped(maps: Maps, host_id: int) -> bool:
+    """Whether the container has our *host_id*."""
+    return any(host <= host_id < host + size for _, host, size in maps)
 
 
 def prepare_mapped(engine: Engine, container: Container, context: Context) -> None:

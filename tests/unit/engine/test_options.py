@@ -18,14 +18,11 @@ def options(*words: str, environ: dict[str, str] | None = None) -> ContainerOpti
 
 
 def test_a_command_line_becomes_values() -> None:
-    made = container_options(
-        parse(
-            OPTIONS,
-            ["-it", "--rm", "-e", "A=1", "-e", "B", "-m", "64m", "--memory-swap", "-1", "-v", "/a:/b:ro", "--tmpfs", "/t", "--cpus", "1.5", "--label", "x=y", "--net", "host", "--entrypoint", '["a","b"]', "--restart", "no", "--ulimit", "nofile=5", "--cap-add", "a,b", "image", "cmd", "--rm"],
-            interspersed=False,
-        ),
-        {"B": "2"},
-    )  # fmt: skip
+    words = (
+        "-it --rm -e A=1 -e B -m 64m --memory-swap -1 -v /a:/b:ro --tmpfs /t --cpus 1.5 --label x=y --net host "
+        '--entrypoint ["a","b"] --restart no --ulimit nofile=5 --cap-add a,b image cmd --rm'
+    )
+    made = container_options(parse(OPTIONS, words.split(), interspersed=False), {"B": "2"})
     assert made.to_json() == {
         "image": "image",
         "command": ["cmd", "--rm"],
