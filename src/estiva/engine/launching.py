@@ -8,7 +8,7 @@ import time
 
 from estiva.engine.cgroups import CGROUP, root_cgroup_path
 from estiva.engine.hostfacts import read_or_empty
-from estiva.engine.locks import ContainerLock, hold_monitor_lock
+from estiva.engine.locks import ContainerLock, hold_monitor_lock, wait_for_monitor
 from estiva.engine.rootfiles import write_files
 from estiva.engine.spec.mounts import SHM, overlay_place
 from estiva.errors import Conflict, NotFound
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from estiva.runtime.plan import Plan
     from estiva.storage.layers import LayerLease
 
+MONITOR_ENDS_S = 5.0
 OWN_RUNTIMES = ("", "estiva", "estiva-runtime")
 
 
@@ -57,6 +58,8 @@ def _ing(status: str) -> str:
 def _start_locked(container: Container, attach: bool, terminal_size: os.terminal_size | None) -> Attachment | None:
     engine = container.engine
     lock = hold_monitor_lock(container.run_dir)
+    if lock < 0 and wait_for_monitor(container.run_dir, MONITOR_ENDS_S):  # that of the last run takes its leave
+        lock = hold_monitor_lock(container.run_dir)
     if lock < 0:
         raise Conflict(f"starting container {container.name}: its monitor is still at work", "try again")
     lease = None
