@@ -78,6 +78,7 @@ class Tree:
         self.top: tuple[int, int, int] | None = None
         self._path = b""  # the directory of the last member
         self._parent = self.root
+        self._stale = False
 
     def add(self, member: Member) -> None:
         """Put one member in; raises Invalid for what no honest archive has."""
@@ -91,9 +92,12 @@ class Tree:
             return
         if len(name) > 255:
             raise Invalid(f"unpacking {show(member.path)}: File name too long")
-        if parent != self._path:
+        if parent != self._path or self._stale:
             self._enter(parent)
         assert self._parent.children is not None
+        old = self._parent.children.get(name)
+        if old is not None and stat.S_ISLNK(old.mode):
+            self._stale = True  # the way to the present parent may have gone over it
         if name.startswith(WHITEOUT):
             self._whiteout(member, name, self._parent.children)
         elif member.type == HARD_LINK:
@@ -115,6 +119,7 @@ class Tree:
         found = self._walk(path, make=True)
         assert found is not None
         self._path = path
+        self._stale = False
         self._parent = found
 
     def _top(self, member: Member) -> None:

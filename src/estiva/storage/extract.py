@@ -12,7 +12,7 @@ import os
 import stat
 
 from estiva.errors import Invalid
-from estiva.linux.path import openat2
+from estiva.linux.path import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 from estiva.linux.tree import rmtree_at
 from estiva.storage.attributes import META, NOT_HERE, OPAQUE, WHITEOUT, is_meta, kept, opaque_name, refuse_whiteout
 from estiva.storage.tarread import BLOCK, CHARACTER, DIRECTORY, FIFO, HARD_LINK, REGULAR, SYMLINK, show
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARENT = os.O_PATH | os.O_DIRECTORY
+_NO_LINKS = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
 _HOSTILE = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EXDEV)
 _NODES = {CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 
@@ -45,8 +46,10 @@ class Extractor:
         self.top: tuple[int, int, int] | None = None
         self._opaque = opaque_name(in_userns)
         self._times: dict[bytes, int] = {b"": 0}  # of directories: writing into them would change them
-        self._parent = b""
+        self._parent = b""  # as the archive calls the directory of the last member
+        self._real = b""  # the same without links
         self._parent_fd = root_fd
+        self._stale = False
         self._make = {
             REGULAR: self._regular,
             DIRECTORY: self._directory,
@@ -66,7 +69,7 @@ class Extractor:
                 return
             if META in member.path and is_meta(member.path):
                 return
-            if parent != self._parent:
+            if parent != self._parent or self._stale:
                 self._enter(parent)
             if name.startswith(WHITEOUT) and not self.plain_whiteouts:
                 self._whiteout(member, name)
@@ -81,12 +84,7 @@ class Extractor:
         """Set the directories' times, once nothing more comes."""
         self.close()
         for path, mtime in self._times.items():
-            try:
-                fd = openat2(self.root_fd, path or b".", os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                if error.errno in (errno.ENOENT, *_HOSTILE):  # replaced since, by way of another name
-                    continue
-                raise
+            fd = openat2(self.root_fd, path or b".", os.O_RDONLY | os.O_DIRECTORY, resolve=_NO_LINKS)
             try:
                 os.utime(fd, ns=(mtime, mtime))
             finally:
@@ -94,53 +92,67 @@ class Extractor:
 
     def close(self) -> None:
         """Close what is open besides *root_fd*."""
-        self._use(b"", self.root_fd)
+        self._use(b"", b"", self.root_fd)
 
-    def _use(self, path: bytes, fd: int) -> None:
+    def _use(self, path: bytes, real: bytes, fd: int) -> None:
         if self._parent_fd != self.root_fd:
             os.close(self._parent_fd)
         self._parent = path
+        self._real = real
         self._parent_fd = fd
 
     def _enter(self, path: bytes) -> None:
         """Make *path* the directory members are put into; missing ones are made."""
-        self._use(b"", self.root_fd)
+        self._use(b"", b"", self.root_fd)
+        self._stale = False
         if not path:
             return
         if WHITEOUT in path:
             refuse_whiteout(path)
         try:
-            fd = openat2(self.root_fd, path, _PARENT)
+            self._use(path, *self._open(path))
         except (FileNotFoundError, NotADirectoryError):
             self._make_parents(path)
-        else:
-            self._use(path, fd)
+
+    def _open(self, path: bytes) -> tuple[bytes, int]:
+        """A directory's path without links, and a descriptor."""
+        try:
+            return path, openat2(self.root_fd, path, _PARENT, resolve=_NO_LINKS)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        fd = openat2(self.root_fd, path, _PARENT)
+        top, found = (os.fsencode(os.readlink(f"/proc/self/fd/{fd}")) for fd in (self.root_fd, fd))
+        return found[len(top) + 1 :], fd
 
     def _make_parents(self, path: bytes) -> None:
         """Make the directories the archive forgot; a link to nowhere is not filled."""
-        self._use(b"", self.root_fd)
         at = 0
         while at != -1:
             at = path.find(b"/", at + 1)
             upto = path if at == -1 else path[:at]
             try:
-                fd = openat2(self.root_fd, upto, _PARENT)
+                found = self._open(upto)
             except (FileNotFoundError, NotADirectoryError):
-                fd = self._make_parent(upto)
-            self._use(upto, fd)
+                found = self._make_parent(upto)
+            self._use(upto, *found)
 
-    def _make_parent(self, path: bytes) -> int:
+    def _make_parent(self, path: bytes) -> tuple[bytes, int]:
         name = path.rpartition(b"/")[2]
-        opaque = self._is_whiteout(name) and self._clear(path, name)
+        opaque = self._is_whiteout(name) and self._clear(name)
         try:
             os.mkdir(name, 0o700, dir_fd=self._parent_fd)
         except FileExistsError:
             raise Invalid(f"unpacking a layer: {show(path)} is not a directory but has files in it") from None
         os.chmod(name, 0o755, dir_fd=self._parent_fd)
-        self._times[path] = 0
+        self._times[self._below(name)] = 0
         if opaque:
             self._set_opaque(name)
-        return os.open(name, _DIRECTORY, dir_fd=self._parent_fd)
+        return self._below(name), os.open(name, _DIRECTORY, dir_fd=self._parent_fd)
+
+    def _below(self, name: bytes) -> bytes:
+        """The path without links of *name* in the present parent."""
+        return self._real + b"/" + name if self._real else name
 
     def _is_whiteout(self, name: bytes) -> bool:
         try:
@@ -149,26 +161,32 @@ class Extractor:
             return False
         return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
-    def _clear(self, path: bytes, name: bytes) -> bool:
+    def _clear(self, name: bytes) -> bool:
         """Remove what is at *name*; whether it was a whiteout."""
-        was_whiteout = self._is_whiteout(name)
-        beneath = path + b"/"
-        if path in self._times:
+        try:
+            status = os.lstat(name, dir_fd=self._parent_fd)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(status.st_mode):
+            path = self._below(name)
+            beneath = path + b"/"
             self._times = {key: at for key, at in self._times.items() if key != path and not key.startswith(beneath)}
+        if stat.S_ISLNK(status.st_mode):
+            self._stale = True  # the way to the present parent may have gone over it
         rmtree_at(self._parent_fd, name)
-        return was_whiteout
+        return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
     def _top(self, member: Member) -> None:
         if member.type != DIRECTORY:
             raise Invalid("unpacking a layer: its top is not a directory")
         self.top = (member.mode, member.uid, member.gid)
-        self._finish_directory(member, self.root_fd)
+        self._finish_directory(member, self.root_fd, b"")
 
     def _regular(self, member: Member, name: bytes, stream: ChunkStream) -> None:
         try:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=self._parent_fd)
         except FileExistsError:
-            self._clear(member.path, name)
+            self._clear(name)
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=self._parent_fd)
         try:
             if member.sparse is not None:
@@ -189,21 +207,21 @@ class Extractor:
             os.mkdir(name, 0o700, dir_fd=self._parent_fd)
         except FileExistsError:
             if not stat.S_ISDIR(os.lstat(name, dir_fd=self._parent_fd).st_mode):
-                opaque = self._clear(member.path, name)
+                opaque = self._clear(name)
                 os.mkdir(name, 0o700, dir_fd=self._parent_fd)
         fd = os.open(name, _DIRECTORY, dir_fd=self._parent_fd)
         try:
             if opaque:
                 os.setxattr(fd, self._opaque, b"y")
-            self._finish_directory(member, fd)
+            self._finish_directory(member, fd, self._below(name))
         except BaseException:
             os.close(fd)
             raise
-        self._use(member.path, fd)  # most likely its files come next
+        self._use(member.path, self._below(name), fd)  # most likely its files come next
 
-    def _finish_directory(self, member: Member, fd: int) -> None:
+    def _finish_directory(self, member: Member, fd: int, path: bytes) -> None:
         self._set(member, fd)
-        self._times[member.path] = member.mtime
+        self._times[path] = member.mtime
 
     def _set(self, member: Member, fd: int) -> None:
         """Owner, then mode, which changing the owner may cut, then attributes, of which it removes capabilities."""
@@ -247,7 +265,7 @@ class Extractor:
         try:
             os.symlink(member.link, name, dir_fd=self._parent_fd)
         except FileExistsError:
-            self._clear(member.path, name)
+            self._clear(name)
             os.symlink(member.link, name, dir_fd=self._parent_fd)
         if member.uid or member.gid:
             self._own(name, member)
@@ -282,11 +300,11 @@ class Extractor:
         except FileExistsError:
             if os.path.samestat(status, os.lstat(name, dir_fd=self._parent_fd)):
                 return
-            self._clear(member.path, name)
+            self._clear(name)
             os.link(target, name, src_dir_fd=target_fd, dst_dir_fd=self._parent_fd, follow_symlinks=False)
 
     def _node(self, member: Member, name: bytes, stream: ChunkStream) -> None:
-        self._clear(member.path, name)
+        self._clear(name)
         try:
             os.mknod(name, 0o600 | _NODES[member.type], member.device, dir_fd=self._parent_fd)
         except PermissionError:
