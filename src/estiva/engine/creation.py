@@ -22,6 +22,7 @@ from estiva.engine.signals import parse_signal
 from estiva.engine.spec.bundle import bundle_config
 from estiva.engine.spec.context import Context, User
 from estiva.engine.spec.process import arguments
+from estiva.engine.spec.security import selinux_labels
 from estiva.engine.volumes import check_sources, choose_mounts, enter_volumes
 from estiva.errors import Conflict, Invalid, NotFound
 from estiva.spec import quickjson as json
@@ -131,6 +132,10 @@ def _make(
     try:
         container.spec_in_memory = bundle_config(options, context, resolved)
         _write_bundle(container, context, details)
+        if context.host.selinux and any({"z", "Z"} & set(mount.options) for mount in resolved):
+            from estiva.engine.relabel import relabel
+
+            relabel(resolved, selinux_labels(options, context)[1])
         if fresh and (context.uid_maps or context.user.uid):
             from estiva.engine.usermaps import give_volumes
 

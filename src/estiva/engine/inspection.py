@@ -164,7 +164,7 @@ def _config(container: Container, spec: dict[str, Any]) -> dict[str, Any]:
         "CreateCommand": options.command,
         "Umask": f"{process['user']['umask']:04o}",
         "Timeout": options.timeout,
-        "Passwd": options.passwd,
+        "Passwd": False,
         "sdNotifyMode": "container",
     }
 

@@ -66,7 +66,6 @@ FIELDS: dict[str, Any] = {
     "cgroup_parent": "",
     "cgroupns": "",  # private, host, ns:PATH, container:ID
     "cgroups": "enabled",  # enabled, disabled
-    "chrootdirs": [],
     "cidfile": "",
     "conmon_pidfile": "",
     "cpu_period": None,
@@ -93,7 +92,6 @@ FIELDS: dict[str, Any] = {
     "env_merge": [],  # "NAME=value with ${NAME}"
     "gidmap": [],  # "container:host[:count]"
     "group_add": [],
-    "group_entry": "",
     "hostname": "",
     "hosts_file": "",
     "http_proxy": {},  # the proxy variables of the host to hand on
@@ -117,9 +115,6 @@ FIELDS: dict[str, Any] = {
     "no_hosts": False,
     "oom_kill_disable": False,
     "oom_score_adj": None,
-    "passwd": True,
-    "passwd_entry": "",
-    "personality": "",
     "pid": "",  # private, host, ns:PATH, container:ID
     "pidfile": "",
     "pids_limit": None,  # 0 and -1: unlimited
@@ -142,7 +137,6 @@ FIELDS: dict[str, Any] = {
     "subgidname": "",
     "subuidname": "",
     "sysctl": {},
-    "systemd": "",
     "timeout": 0,
     "tty": False,
     "tz": "",

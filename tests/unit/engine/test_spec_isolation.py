@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from estiva.engine.options import ContainerOptions
+from estiva.engine.relabel import shared_label
 from estiva.engine.spec.bundle import bundle_config
 from estiva.engine.spec.context import Context, Host
 from estiva.engine.spec.namespaces import check_mode, join, namespaces, shared, sysctls
@@ -201,3 +202,13 @@ def test_the_whole_document_is_json() -> None:
     assert document["hostname"] == "h"
     assert document["annotations"] == {"a": "b"}
     assert "hostname" not in bundle_config(options(uts="host"), context(), [])
+
+
+def test_a_foreign_init_is_mounted_and_run_first() -> None:
+    made = bundle_config(options(init=True, init_path="/usr/bin/tini"), context(), [])
+    assert made["process"]["args"] == ["/run/estiva-init", "--", "sh"]
+    assert made["mounts"][-1]["source"] == "/usr/bin/tini"
+
+
+def test_a_shared_label_has_no_categories() -> None:
+    assert shared_label("system_u:object_r:container_file_t:s0:c1,c2") == "system_u:object_r:container_file_t:s0"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from estiva.engine.spec.context import Context
 
 OCI_VERSION = "1.2.0"
+INIT_PATH = "/run/estiva-init"  # where --init-path's program is put
 
 
 def bundle_config(options: ContainerOptions, context: Context, chosen: list[MountOption]) -> dict[str, Any]:
@@ -33,6 +34,10 @@ def bundle_config(options: ContainerOptions, context: Context, chosen: list[Moun
         "annotations": dict(options.annotation),
         "linux": linux(options, context),
     }
+    if options.init and options.init_path:  # ours needs no file in the container
+        source = {"destination": INIT_PATH, "type": "bind", "source": options.init_path}
+        document["mounts"].append({**source, "options": ["bind", "rprivate", "ro"]})
+        document["process"]["args"] = [INIT_PATH, "--", *document["process"]["args"]]
     if mode_of(options, context, "uts") == "private":
         document["hostname"] = hostname(options, context)
     return document
@@ -53,6 +58,4 @@ def linux(options: ContainerOptions, context: Context) -> dict[str, Any]:
         "readonlyPaths": readonly_paths(options),
         "mountLabel": mount_label,
     }
-    if options.personality:
-        section["personality"] = {"domain": options.personality}
     return {name: value for name, value in section.items() if value or name == "namespaces"}
