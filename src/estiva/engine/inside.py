@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 MS_REC, MS_SLAVE = 0x4000, 1 << 19
-RESULT_FD = 3
+RESULT_FD, REQUEST_FD = 3, 4
 MARK = "ESTIVA_INSIDE"  # set in the process inside, to the caller's user id
 
 
@@ -41,28 +41,38 @@ def call(function: str, userns: str, progress: Progress | None = None, **argumen
     from estiva.runtime.helper import KEEP_FROM, wait
     from estiva.runtime.launch import execute_inside
 
+    request_fd = _memory_file(json.dumps([function, arguments, progress is not None]).encode())
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    request = json.dumps([function, arguments, progress is not None])
-    program = [sys.executable, "-I", "-S", f"{package}/engine/inside_main.py", request]
+    program = [sys.executable, "-I", "-S", f"{package}/engine/inside_main.py"]
     work = Plan().add(plan.JOIN, userns, CLONE_NEWUSER).add(plan.BECOME_ROOT).add(plan.UNSHARE, CLONE_NEWNS)
-    work.add(plan.PROPAGATION, "/", MS_REC | MS_SLAVE).add(plan.KEEP_FDS, 1, KEEP_FROM)
+    work.add(plan.PROPAGATION, "/", MS_REC | MS_SLAVE).add(plan.KEEP_FDS, 2, KEEP_FROM)
     environ = {**os.environ, MARK: str(os.getuid())}
     work.add(plan.EXEC, program, [f"{name}={value}" for name, value in environ.items()])
     try:
-        pid = execute_inside(work, environ, keep=(write_fd,))
+        pid = execute_inside(work, environ, keep=(write_fd, request_fd))
         os.close(write_fd)
         write_fd = -1
         with open(read_fd, encoding="utf-8", closefd=False) as lines:
             outcome = _listen(lines, progress)
         code = wait(pid)
     finally:
+        os.close(request_fd)
         os.close(read_fd)
         if write_fd >= 0:
             os.close(write_fd)
     if outcome is None:
         raise Unavailable(f"{function}: the process in the user's namespace ended with code {code}")
     return outcome[0]
+
+
+def _memory_file(data: bytes) -> int:
+    """A descriptor to read *data* from: arguments may hold passwords, and anybody may read a command line."""
+    fd = os.memfd_create("request", os.MFD_CLOEXEC)
+    with os.fdopen(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _listen(lines: Any, progress: Progress | None) -> list[Any] | None:
@@ -90,9 +100,10 @@ def _resolve(function: str) -> Callable[..., Any]:
     return target
 
 
-def main(request: str) -> int:
-    """Entry of the process inside: one call, its outcome as JSON lines on descriptor 3."""
-    function, arguments, wants_progress = json.loads(request)
+def main() -> int:
+    """Entry of the process inside: one call, read as JSON from descriptor 4; its outcome as JSON lines on 3."""
+    with os.fdopen(REQUEST_FD, "rb") as file:
+        function, arguments, wants_progress = json.loads(file.read())
     os.set_inheritable(RESULT_FD, False)
     out = os.fdopen(RESULT_FD, "w", encoding="utf-8")
 

@@ -10,4 +10,4 @@ if __name__ == "__main__":
     find_when_missing()
     from estiva.engine.inside import main
 
-    raise SystemExit(main(sys.argv[1]))
+    raise SystemExit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from estiva.engine.workers import Stopped, Workers
 from estiva.errors import EstivaError, Invalid, NotFound, Unavailable, Unsupported
 from estiva.spec import digest as digests
 from estiva.spec import oci
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     Progress = Callable[[str, str, int, int], None]
 
 WORKERS = 4
-_GRACE_SECONDS = 2.0
 _MAX_DEPTH = 3
 
 
@@ -89,7 +89,7 @@ def copy(
     jobs = _jobs(manifest["layers"], config["rootfs"]["diff_ids"])
     made = Made(store, images)
     try:
-        _Workers(WORKERS).run([_Layer(store, source, made, tell, *job) for job in jobs])
+        Workers(WORKERS, source.interrupt).run([_Layer(store, source, made, tell, *job) for job in jobs])
         made.blob(config_data, manifest["config"]["digest"])
         tell("config", manifest["config"]["digest"], len(config_data), len(config_data))
         made.blob(resolved.data, resolved.digest)
@@ -103,7 +103,9 @@ def copy(
             repo_digests,
         )
         # an image that shared layers may have been removed between our finding them and our recording them
-        _Workers(WORKERS).run([_Layer(store, source, made, tell, *job) for job in jobs if not _whole(store, *job)])
+        Workers(WORKERS, source.interrupt).run(
+            [_Layer(store, source, made, tell, *job) for job in jobs if not _whole(store, *job)]
+        )
     except OSError as error:
         made.undo()
         raise Unavailable(f"storing {source.what}: {error.strerror or error}") from error
@@ -185,65 +187,13 @@ class _Layer:
         pieces: Iterator[bytes] = self._source.blob(self._layer)
         for piece in pieces:
             if stopped():
-                raise _Stopped
+                raise Stopped
             writer.write(piece)
             done += len(piece)
             self._tell("blob", digest, min(done, size), size)
         writer.commit()
         if not size:
             self._tell("blob", digest, 0, 0)
-
-
-class _Stopped(Exception):
-    """Another layer failed: this one is given up, and says nothing about it."""
-
-
-class _Workers:
-    """Some threads that do jobs until all are done or one fails.
-
-    They are daemons: after Ctrl-C a thread that waits for a silent server does not keep the process alive, and what it
-    was writing is swept from the staging directory later.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._lock = threading.Lock()
-        self._error: BaseException | None = None
-        self._stop = threading.Event()
-
-    def run(self, jobs: list[_Layer]) -> None:
-        """Do all *jobs*; raises what the first that failed raised."""
-        queue = list(reversed(jobs))
-        threads = [
-            threading.Thread(target=self._work, args=(queue,), daemon=True) for _ in range(min(self._count, len(jobs)))
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        except BaseException:
-            self._stop.set()
-            for thread in threads:
-                thread.join(_GRACE_SECONDS)
-            raise
-        if self._error is not None:
-            raise self._error
-
-    def _work(self, queue: list[_Layer]) -> None:
-        while not self._stop.is_set():
-            with self._lock:
-                if not queue:
-                    return
-                job = queue.pop()
-            try:
-                job(self._stop.is_set)
-            except _Stopped:
-                return
-            except BaseException as error:  # handed to the caller's thread, whatever it is
-                with self._lock:
-                    self._error = self._error or error
-                self._stop.set()
 
 
 class _Teller:

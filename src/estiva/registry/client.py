@@ -56,6 +56,8 @@ class RegistryClient:
         self._base: str | None = None
         self._challenge: auth.Challenge | None = None
         self._token: tuple[str, float] | None = None
+        self._open: set[BaseHTTPResponse] = set()
+        self._interrupted = False
 
     def manifest(self, selector: str) -> tuple[bytes, str]:
         """``(bytes, media type)`` of the manifest or index with this tag or digest; a digest is verified."""
@@ -86,9 +88,18 @@ class RegistryClient:
                 return
             except _Broken as broken:
                 resumes = _RESUMES if position > started else resumes - 1
-                if resumes <= 0:
+                if resumes <= 0 or self._interrupted:
                     raise broken.error from broken
                 self._sleep(0.2 * (_RESUMES - resumes))
+
+    def interrupt(self) -> None:
+        """Make the calls of :meth:`blob` that wait in other threads fail, now."""
+        self._interrupted = True
+        for response in tuple(self._open):
+            try:
+                response.shutdown()
+            except (RuntimeError, OSError, ValueError):  # it has just ended by itself
+                continue
 
     def close(self) -> None:
         """Close the connections."""
@@ -102,6 +113,7 @@ class RegistryClient:
         response = self._get(f"blobs/{descriptor['digest']}", what, headers)
         skip = position if response.status == 200 else 0
         left = descriptor["size"] - position + skip
+        self._open.add(response)
         try:
             while left > 0:
                 piece = response.read(min(CHUNK, left), decode_content=False)
@@ -118,6 +130,7 @@ class RegistryClient:
         except (http.HTTPError, OSError) as error:
             raise _Broken(failure(self.endpoint.registry, self._url(""), error)) from error
         finally:
+            self._open.discard(response)
             response.close() if left else response.release_conn()
 
     def _get(self, path: str, what: str, headers: dict[str, str]) -> BaseHTTPResponse:

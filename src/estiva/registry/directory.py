@@ -39,5 +39,8 @@ class DirectorySource:
         """See :class:`~estiva.registry.source.Source`."""
         return self._files.pieces(split(descriptor["digest"])[1])
 
+    def interrupt(self) -> None:
+        """Reading a file does not wait."""
+
     def close(self) -> None:
         """Nothing is open between calls."""

@@ -57,6 +57,9 @@ class DockerArchiveSource:
             raise NotFound(f"{self.what}: has no blob {descriptor['digest']}")
         return self._files.pieces(path)
 
+    def interrupt(self) -> None:
+        """Reading a file does not wait."""
+
     def close(self) -> None:
         """Close the archive."""
         self._files.close()

@@ -31,14 +31,6 @@ _RETRIED = (408, 429, 500, 502, 503, 504)
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
-class Unreachable(Unavailable):
-    """A server that did not answer; ``passing`` tells whether trying again makes sense."""
-
-    def __init__(self, message: str, cure: str, passing: bool) -> None:
-        super().__init__(message, cure)
-        self.passing = passing
-
-
 class Http:
     """Connections to servers, kept open between requests and shared by threads.
 
@@ -62,13 +54,16 @@ class Http:
 
         What may pass (a lost connection, 429, 5xx) is tried again with growing pauses.  Raises Unavailable.
         """
+        import urllib3.exceptions as http
+
         pause = 0.5
         for left in range(attempts - 1, -1, -1):
             try:
                 response = self._once(method, url, headers, body)
-            except Unreachable as error:
-                if left == 0 or not error.passing:
-                    raise
+            except (http.HTTPError, OSError) as error:
+                failed, passing = explain(self._server, url, error)
+                if left == 0 or not passing:
+                    raise failed from error
             else:
                 if response.status not in _RETRIED or left == 0:
                     return response
@@ -113,22 +108,17 @@ class Http:
         self._pools.clear()
 
     def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> BaseHTTPResponse:
-        import urllib3.exceptions as http
-
-        try:
-            return self._pool(url).request(
-                method,
-                url,
-                headers=headers,
-                body=body,
-                preload_content=False,
-                decode_content=False,
-                redirect=False,
-                retries=False,
-                timeout=self._timeout(),
-            )
-        except (http.HTTPError, OSError) as error:
-            raise failure(self._server, url, error) from error
+        return self._pool(url).request(
+            method,
+            url,
+            headers=headers,
+            body=body,
+            preload_content=False,
+            decode_content=False,
+            redirect=False,
+            retries=False,
+            timeout=self._timeout(),
+        )
 
     def _timeout(self) -> urllib3.Timeout:
         import urllib3
@@ -174,8 +164,13 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def failure(server: str, url: str, error: Exception) -> Unreachable:
-    """A transport error in our words.
+def failure(server: str, url: str, error: Exception) -> Unavailable:
+    """A transport error in our words."""
+    return explain(server, url, error)[0]
+
+
+def explain(server: str, url: str, error: Exception) -> tuple[Unavailable, bool]:
+    """A transport error in our words, and whether trying again makes sense.
 
     The text is made here, from what is known to be harmless: urllib3's own quotes addresses, which may carry secrets.
     """
@@ -209,7 +204,7 @@ def failure(server: str, url: str, error: Exception) -> Unreachable:
             continue
         break
     where = server if origin(url).partition("://")[2].startswith(server) else f"{server} at {origin(url)}"
-    return Unreachable(f"registry {where}: {text}", cure, passing)
+    return Unavailable(f"registry {where}: {text}", cure), passing
 
 
 def _under(error: BaseException) -> BaseException | None:

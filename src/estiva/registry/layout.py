@@ -38,6 +38,9 @@ class LayoutSource:
         """See :class:`~estiva.registry.source.Source`."""
         return self._files.pieces(blob_path(descriptor["digest"]))
 
+    def interrupt(self) -> None:
+        """Reading a file does not wait."""
+
     def close(self) -> None:
         """Close the archive."""
         self._files.close()

@@ -46,6 +46,11 @@ class RemoteSource:
         """See :class:`~estiva.registry.source.Source`."""
         return self._connected().blob(descriptor)
 
+    def interrupt(self) -> None:
+        """See :class:`~estiva.registry.source.Source`."""
+        if self._client is not None:
+            self._client.interrupt()
+
     def close(self) -> None:
         """Close the connections."""
         if self._client is not None:

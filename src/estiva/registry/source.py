@@ -34,5 +34,8 @@ class Source(Protocol):
     def blob(self, descriptor: Descriptor) -> Iterator[bytes]:
         """The blob's bytes in large pieces, not verified; raises NotFound, Invalid, Unavailable."""
 
+    def interrupt(self) -> None:
+        """Make the readers of blobs that wait in other threads fail soon: nobody wants the image any more."""
+
     def close(self) -> None:
         """Let go of connections and files; harmless twice."""
