@@ -98,7 +98,7 @@ class RegistryClient:
         for response in tuple(self._open):
             try:
                 response.shutdown()
-            except (RuntimeError, OSError, ValueError):  # it has just ended by itself
+            except (RuntimeError, OSError, ValueError, AttributeError):  # it has just ended, or urllib3 is before 2.3
                 continue
 
     def close(self) -> None:
