@@ -2,7 +2,7 @@
 #include "monitor.h"
 
 struct failure failure;
-struct setup setup = { .channel = -1, .root = -1, .given = -1, .listener = -1 };
+struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .given = -1, .listener = -1 };
 const char **program_argv;
 
 /* The memory the plan is read into; a plan with thousands of layers and variables is far smaller. */
@@ -139,7 +139,7 @@ __attribute__((used, noreturn)) void start(long *stack)
             failure.operation = (int32_t)operation.code;
             failure.index = operation.index;
             release_layers();
-            report(REPORT_FD);
+            report(setup.report);
             leave(125);
         }
     }

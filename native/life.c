@@ -3,7 +3,7 @@
  *
  * The channel between monitor (M) and child (C) is a seqpacket pair, closed on C's side by EXEC:
  *
- *     M → C   G [fd]      maps are written, cgroups joined; the descriptor is the mount of IDMAPPED
+ *     M → C   G [fd]      maps are written; the descriptor is the mount of IDMAPPED
  *     C → M   M fd        the master of the terminal
  *     C → M   F failure   an operation failed; C has ended
  *     C → M   R           ready (WAIT_START, PAUSE)
@@ -66,6 +66,56 @@ static void keep_our_ends(struct life *life, struct pipes *pipes)
     }
 }
 
+/* Joining control groups.  A process moved by writing its number to cgroup.procs waits for an RCU grace period, some ten
+ * milliseconds; not so a thread that moves itself (v1: "0" written to tasks, which for a process of one thread is the
+ * same), nor a process born in its group (v2: CLONE_INTO_CGROUP).  Files and directory are opened by the monitor, whose
+ * permissions count. */
+struct groups { int tasks[16], count, unified; };
+
+#define CGROUP2_MAGIC 0x63677270
+
+static void close_groups(struct groups *groups)
+{
+    for (int i = 0; i < groups->count; i++)
+        close_if(groups->tasks[i]);
+    close_if(groups->unified);
+}
+
+static long open_groups(struct groups *groups)
+{
+    *groups = (struct groups){ .unified = -1 };
+    for (const char **path = config.procs; *path; path++) {
+        long file_system[32] = { 0 };
+        TEXT(name, PATH_MAX);
+        put_bytes(&name, *path, strlen(*path) - strlen("cgroup.procs"));
+        SYS(statfs, name.at, file_system);
+        long fd;
+        if (file_system[0] == CGROUP2_MAGIC) {
+            fd = groups->unified = (int)SYS(openat, AT_FDCWD, name.at, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+        } else {
+            put(&name, "tasks");
+            fd = SYS(openat, AT_FDCWD, name.at, O_WRONLY | O_CLOEXEC, 0);
+            if (fd >= 0)
+                groups->tasks[groups->count++] = (int)fd;
+        }
+        if (fd < 0) {
+            close_groups(groups);
+            return blame(fd, "open cgroup", *path);
+        }
+    }
+    return 0;
+}
+
+static long enter_groups(const struct groups *groups)
+{
+    for (int i = 0; i < groups->count; i++) {
+        long done = SYS(write, groups->tasks[i], "0", 1);
+        if (done < 0)
+            return blame(done, "join cgroup", config.procs[i]);
+    }
+    return 0;
+}
+
 static void child_fails(void)
 {
     struct { char say; struct failure failure; } __attribute__((packed)) message = { SAY_FAILED, failure };
@@ -73,7 +123,7 @@ static void child_fails(void)
     leave(failure.error == ENOENT ? 127 : 126);
 }
 
-static void child_main(int channel, struct pipes *pipes, struct plan plan)
+static void child_main(int channel, struct pipes *pipes, struct groups *groups, struct plan plan)
 {
     struct operation_record operation = { 0 };
     char say;
@@ -81,6 +131,11 @@ static void child_main(int channel, struct pipes *pipes, struct plan plan)
     setup.channel = channel;
     if (receive_fd(channel, &say, 1, &setup.given) != 1 || say != SAY_GO)
         leave(125);
+    if (enter_groups(groups) < 0) {
+        failure.operation = OP_CGROUP;
+        child_fails();
+    }
+    close_groups(groups);
     if (!config.orphan || config.terminal)
         SYS(setsid);
     if (pipes->output[1] >= 0) {
@@ -122,18 +177,6 @@ static long map_ids(int pid, struct plan *args)
     return done;
 }
 
-static long join_cgroups(int pid)
-{
-    TEXT(number, 16);
-    put_number(&number, pid);
-    for (const char **path = config.procs; *path; path++) {
-        long done = write_file(*path, number.at, number.used);
-        if (done < 0)
-            return blame(done, "join cgroup", *path);
-    }
-    return 0;
-}
-
 /* The overlay of IDMAPPED: made here, where the layers' own ids may be mapped, for a child that may not. */
 static long idmapped_root(int pid)
 {
@@ -154,8 +197,6 @@ static long let_go(struct life *life, int channel, struct plan *clone_args)
 {
     char say = SAY_GO;
     long done = map_ids(life->pid, clone_args), mount = -1;
-    if (done >= 0)
-        done = join_cgroups(life->pid);
     if (done >= 0 && config.has_idmapped)
         done = mount = idmapped_root(life->pid);
     if (done >= 0)
@@ -216,23 +257,33 @@ static void end_life(struct life *life)
 static long clone_child(struct life *life, struct plan plan, struct plan clone_args)
 {
     struct pipes pipes;
+    struct groups groups;
     int channel[2];
-    long done = make_pipes(&pipes);
+    long done = open_groups(&groups);
     if (done < 0)
         return done;
-    done = SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel);
-    if (done < 0) {
+    done = make_pipes(&pipes);
+    if (done >= 0 && (done = SYS(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, channel)) < 0) {
         close_pipes(&pipes);
-        return blame(done, "socketpair", "");
+        blame(done, "socketpair", "");
+    }
+    if (done < 0) {
+        close_groups(&groups);
+        return done;
     }
     struct clone_args how = { .flags = (uint64_t)next_int(&clone_args) | CLONE_PIDFD,
                               .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)&life->pid_fd };
+    if (groups.unified >= 0) {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = (uint64_t)groups.unified;
+    }
     done = SYS(clone3, &how, sizeof how);
     if (done == 0) {
         SYS(close, channel[0]);
-        child_main(channel[1], &pipes, plan);
+        child_main(channel[1], &pipes, &groups, plan);
     }
     SYS(close, channel[1]);
+    close_groups(&groups);
     keep_our_ends(life, &pipes);
     life->pid = (int)done;
     if (done < 0)

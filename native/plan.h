@@ -110,6 +110,7 @@ long blame(long error, const char *call, const char *object);
 /* setup.c: carries out one operation in the calling process; 0 or -errno with `failure` filled in */
 struct setup {
     int channel;       /* to the monitor, or -1 */
+    int report;        /* to the Python side, for a plan without CLONE */
     int root;          /* the root file system under construction, or -1 */
     int given;         /* the descriptor for ROOT_GIVEN, or -1 */
     int listener;      /* made by LISTEN, or -1 */

@@ -164,9 +164,11 @@ static long execute(struct plan *args)
     default_signals();
     SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
     if (setup.keep) {
-        /* The channel gives way to the descriptors that become 3, 4, … */
+        /* The line for failures gives way to the descriptors that become 3, 4, … */
         if (setup.channel >= 0)
             setup.channel = (int)SYS(fcntl, setup.channel, F_DUPFD_CLOEXEC, 1000);
+        else
+            setup.report = (int)SYS(fcntl, setup.report, F_DUPFD_CLOEXEC, 1000);
         for (int i = 0; i < setup.keep; i++)
             SYS(dup3, setup.keep_from + i, 3 + i, 0);
     }
