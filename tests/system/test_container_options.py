@@ -38,7 +38,11 @@ def sh(estiva: Any, script: str, *options: str) -> str:
         (["--ulimit", "nofile=100:200"], "ulimit -n; ulimit -Hn", "100\n200"),
         (["--shm-size", "2m"], "df -k /dev/shm | tail -1 | awk '{print $2}'", "2048"),
         (["--read-only"], "touch /x 2>/dev/null || touch /tmp/x && echo yes", "yes"),
-        (["--tmpfs", "/t:size=1m,exec"], "df -k /t | tail -1 | awk '{print $2}'; echo true > /t/x; chmod +x /t/x; /t/x", "1024"),
+        (
+            ["--tmpfs", "/t:size=1m,exec"],
+            "df -k /t | tail -1 | awk '{print $2}'; echo true > /t/x; chmod +x /t/x; /t/x",
+            "1024",
+        ),
         (["--mount", "type=tmpfs,dst=/t,tmpfs-size=1m"], "df -k /t | tail -1 | awk '{print $2}'", "1024"),
         (["--cap-drop", "ALL"], "grep CapEff /proc/self/status | cut -f2", "0000000000000000"),
         (["--cap-drop", "ALL", "--cap-add", "chown"], "grep CapEff /proc/self/status | cut -f2", "0000000000000001"),
