@@ -20,7 +20,10 @@ measured = coverage.Coverage(
     data_file=os.path.join(os.environ["ESTIVA_TEST_COVERAGE"], ".coverage"),
     data_suffix=f"command.{os.getuid()}.{os.getpid()}",
     config_file=os.path.join(here, "pyproject.toml"),
+    source=[os.path.dirname(os.path.abspath(sys.argv[1]))],
 )
+# a command's standard error is looked at by tests
+measured.set_option("run:disable_warnings", ["module-not-imported", "no-data-collected", "module-not-measured"])
 exit_at_once = os._exit
 
 
