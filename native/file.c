@@ -237,14 +237,12 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
     return done < 0 ? done : copy_metadata(to_dir, name, &st);
 }
 
-/* Copy all below one directory into another, owners, modes and times with it; also of the directory itself. */
-int copy_tree(int from_dir, int to_dir)
+/* Copy all below one directory into another, owners, modes and times with it; with_top: also of the directory itself. */
+int copy_tree(int from_dir, int to_dir, int with_top)
 {
     struct statx st;
     long done = copy_children(from_dir, to_dir, 0);
-    if (done >= 0)
-        done = stat_at(from_dir, "", &st);
-    if (done >= 0)
+    if (done >= 0 && with_top && (done = stat_at(from_dir, "", &st)) >= 0)
         done = copy_metadata(to_dir, "", &st);
     return done < 0 ? (int)done : 0;
 }

@@ -233,7 +233,7 @@ static long root_attach(struct plan *args)
     return done < 0 ? blame(done, "move_mount", path) : 0;
 }
 
-static long copy_up(int from_target, int to_mount, const char *path)
+static long copy_up(int from_target, int to_mount, const char *path, int with_top)
 {
     long from = SYS(openat, from_target, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (from < 0)
@@ -241,11 +241,19 @@ static long copy_up(int from_target, int to_mount, const char *path)
     long to = SYS(openat, to_mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     long done = to;
     if (to >= 0 && is_empty_dir((int)to))
-        done = copy_tree((int)from, (int)to);
+        done = copy_tree((int)from, (int)to, with_top);
     SYS(close, from);
     if (to >= 0)
         SYS(close, to);
     return done < 0 ? blame(done, "copy up", path) : 0;
+}
+
+static int has_mode(const char **options)
+{
+    for (; *options; options++)
+        if (starts_with(*options, "mode="))
+            return 1;
+    return 0;
 }
 
 static long mount_new(struct plan *args)
@@ -272,7 +280,7 @@ static long mount_new(struct plan *args)
         mount = create_mount((int)context, path, flags & MOUNT_COPY_UP ? attributes & ~(uint64_t)1 : attributes);
     long done = mount;
     if (mount >= 0 && flags & MOUNT_COPY_UP)
-        done = copy_up((int)target, (int)mount, path);
+        done = copy_up((int)target, (int)mount, path, !has_mode(list));
     if (done >= 0 && (done = set_attributes((int)mount, flags & MOUNT_COPY_UP ? attributes : 0, 0, 0, 0)) < 0)
         blame(done, "mount_setattr", path);
     if (done >= 0 && (done = attach((int)mount, (int)target)) < 0)
@@ -301,7 +309,7 @@ static long bind(struct plan *args)
     if (done < 0)
         blame(done, "mount target", path);
     if (done >= 0 && flags & MOUNT_COPY_UP)
-        done = copy_up((int)target, (int)mount, path);
+        done = copy_up((int)target, (int)mount, path, 1);
     if (done >= 0 && flags & MOUNT_CHOWN) {
         long tree = SYS(openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
         done = tree < 0 ? SYS(fchownat, mount, "", uid, gid, AT_EMPTY_PATH) : chown_tree((int)tree, uid, gid);
@@ -455,6 +463,12 @@ static long read_only(struct plan *args)
     long target = resolve(path, O_PATH, 0);
     if (target < 0)
         return target == -ENOENT || target == -ENOTDIR || target == -EACCES ? 0 : blame(target, "read-only", path);
+    struct statx st;
+    if (SYS(statx, target, "", AT_EMPTY_PATH, STATX_TYPE, &st) >= 0 && st.stx_attributes & STATX_ATTR_MOUNT_ROOT) {
+        long done = set_attributes((int)target, MOUNT_ATTR_RDONLY, 0, 0, 1);
+        SYS(close, target);
+        return done < 0 ? blame(done, "read-only", path) : 0;
+    }
     long mount = SYS(open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     long done = mount < 0 ? mount : set_attributes((int)mount, MOUNT_ATTR_RDONLY, 0, 0, 1);
     if (done >= 0)

@@ -119,7 +119,7 @@ int write_file(const char *path, const char *data, size_t n);
 int replace_file(const char *path, const char *data, size_t n, int durable);
 long read_file(const char *path, char *buffer, size_t size);
 int remove_tree(const char *path);
-int copy_tree(int from_dir, int to_dir);
+int copy_tree(int from_dir, int to_dir, int with_top);
 int is_empty_dir(int dir);
 int chown_tree(int dir, unsigned uid, unsigned gid);
 int send_fd(int socket, const void *data, size_t n, int fd);
