@@ -151,13 +151,15 @@ def _remember(cache: str, data: bytes) -> None:
     temporary = f"{cache}.{os.getpid()}"
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
+    except OSError:
+        return
+    try:
+        os.write(fd, data)
         os.rename(temporary, cache)
     except OSError:
-        pass
+        os.unlink(temporary)
+    finally:
+        os.close(fd)
 
 
 def load_conf(files: list[str]) -> dict[str, dict[str, Any]]:

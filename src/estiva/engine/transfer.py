@@ -87,6 +87,7 @@ def copy(
     manifest = resolved.manifest
     config_data, config = _config(source, manifest, platform)
     jobs = _jobs(manifest["layers"], config["rootfs"]["diff_ids"])
+    images.list()  # opens the database, which makes it: with no space left that fails here, before anything is made
     made = Made(store, images)
     try:
         Workers(WORKERS, source.interrupt).run([_Layer(store, source, made, tell, *job) for job in jobs])
@@ -234,10 +235,10 @@ class Made:
         if not self._layers and not self._blobs:
             return
         used: set[str] = set()
-        for record in self._images.list():
-            used.update(record.diff_ids, (record.digest, record.config_digest))
-            used.update(layer["digest"] for layer in record.layers)
         try:
+            for record in self._images.list():
+                used.update(record.diff_ids, (record.digest, record.config_digest))
+                used.update(layer["digest"] for layer in record.layers)
             for diff_id in set(self._layers) - used:
                 self._store.layers.delete(diff_id)
             for digest in set(self._blobs) - used:
