@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from estiva.spec import quickjson
 from hypothesis import given
 from hypothesis import strategies as st
+
+from estiva.spec import quickjson
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -27,7 +28,7 @@ def test_reads_what_json_reads_and_refuses_what_it_refuses(text):
     try:
         expected = json.loads(text)
     except ValueError:
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             quickjson.loads(text)
     else:
         assert quickjson.loads(text) == expected or expected != expected
