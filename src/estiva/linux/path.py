@@ -27,6 +27,7 @@ FS_IOC_SETFLAGS = 0x40086602 if ctypes.sizeof(ctypes.c_long) == 8 else 0x4004660
 FS_TOPDIR_FL = 0x20000
 
 _NR_openat2 = 437
+_RACES = 100
 _AT_FDCWD = -100
 
 libc.renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
@@ -40,7 +41,13 @@ def openat2(dirfd: int, path: Path, flags: int, mode: int = 0, resolve: int = RE
     With ``RESOLVE_IN_ROOT`` (the default) *dirfd* is the root for absolute paths, symbolic links and ``..`` alike.
     """
     how = ctypes.c_char_p(struct.pack("=QQQ", flags | os.O_CLOEXEC, mode, resolve))
-    return syscall("openat2", _NR_openat2, dirfd, ctypes.c_char_p(os.fsencode(path)), how, 24, about=(path,))
+    name = ctypes.c_char_p(os.fsencode(path))
+    for _ in range(_RACES):
+        try:
+            return syscall("openat2", _NR_openat2, dirfd, name, how, 24, about=(path,))
+        except BlockingIOError:  # EAGAIN: some rename or mount, anywhere, came between; nothing is known to be wrong
+            continue
+    return syscall("openat2", _NR_openat2, dirfd, name, how, 24, about=(path,))
 
 
 def renameat2(old: Path, new: Path, flags: int, old_dirfd: int = _AT_FDCWD, new_dirfd: int = _AT_FDCWD) -> None:

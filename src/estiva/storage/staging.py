@@ -57,6 +57,10 @@ class Staging:
             from estiva.linux.tree import rmtree
 
             try:
+                if os.path.ismount(f"{path}/lower"):  # of a trial of storage drivers that was killed
+                    from estiva.linux.mount import MNT_DETACH, umount2
+
+                    umount2(f"{path}/lower", MNT_DETACH)
                 rmtree(path)
             except OSError:  # files of ids this process may not touch, a mount: for the sweep of one that may
                 pass

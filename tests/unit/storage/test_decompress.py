@@ -35,6 +35,9 @@ def gunzip_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return str(request.param)
 
 
+MAGIC = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")
+
+
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
@@ -43,8 +46,8 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 @given(parts=st.lists(st.binary(max_size=3000), min_size=1, max_size=3), piece=st.integers(1, 700))
 def test_streams_one_after_the_other_in_any_pieces(how: str, parts: list[bytes], piece: int) -> None:
     blob = b"".join(map(COMPRESS[how], parts))
-    if how == "plain" and blob[:2] in (b"\x1f\x8b", b"BZ"):
-        return
+    if how == "plain" and (blob.startswith(MAGIC) or blob[1:4] == b"\x2a\x4d\x18"):
+        return  # not plain to whoever looks at the content
     assert b"".join(decompressed(pieces(blob, piece))) == b"".join(parts)
 
 
