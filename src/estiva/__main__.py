@@ -7,19 +7,31 @@ directories of other packages only when some import fails without them (pulling 
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
 def main() -> int:
     """Run the command line of this process and return its exit code."""
+    # Most commands end before there is anything to collect; looking for it while modules load costs milliseconds.
+    gc.set_threshold(50_000)
     if __package__ in (None, ""):
         sys.path.insert(0, __file__.rsplit("/", 2)[0])
+    if not sys.flags.no_site:
+        from estiva.cli.main import main as run
+
+        return run()
+    from estiva.quickload import install
+
+    bundle = install()
     from estiva.packages import find_when_missing
 
     find_when_missing()
     from estiva.cli.main import main as run
 
-    return run()
+    code = run()
+    bundle.renew()
+    return code
 
 
 if __name__ == "__main__":

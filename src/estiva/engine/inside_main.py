@@ -5,6 +5,9 @@ import sys
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from estiva.quickload import install
+
+    install()
     from estiva.packages import find_when_missing
 
     find_when_missing()

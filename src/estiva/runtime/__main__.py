@@ -10,6 +10,10 @@ if __name__ == "__main__":
     folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    if sys.flags.no_site:
+        from estiva.quickload import install
+
+        install()
     from estiva.runtime.cli.main import main
 
     sys.exit(main(sys.argv[1:]))
