@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -32,6 +33,7 @@ def main() -> int:
     options = _options()
     if os.geteuid() != 0:
         sys.exit("Error: running benchmarks: root is needed, to make namespaces and an ordinary user")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a time limit cleans up, too
     WORLD.enter()
     directory = Path(tempfile.mkdtemp(prefix="estiva-", dir=os.environ.get("ESTIVA_TEST_DIR", "/var/tmp")))
     directory.chmod(0o711)
