@@ -114,7 +114,6 @@ struct setup {
     int root;          /* the root file system under construction, or -1 */
     int given;         /* the descriptor for ROOT_GIVEN, or -1 */
     int listener;      /* made by LISTEN, or -1 */
-    int terminal;      /* CONSOLE has made the standard streams */
     int keep, keep_from; /* KEEP_FDS */
     const char *attached; /* where ROOT_ATTACH put the root */
     uint32_t operation;

@@ -6,7 +6,6 @@
 #include "plan.h"
 
 #define IN_ROOT (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-#define DEVPTS_MAGIC 0x1cd1
 #define LIST_ROOM 600 /* layers and options; the kernel takes 500 lowers */
 
 static const char *list[LIST_ROOM];
@@ -127,7 +126,7 @@ static long blame_context(int context, long error, const char *call, const char 
     return blame(error, call, text.at);
 }
 
-static long configure_context(int context, const char **options, const char *object)
+static long configure_context(int context, const char **options)
 {
     for (; *options; options++) {
         const char *equals = find_char(*options, '=');
@@ -142,7 +141,6 @@ static long configure_context(int context, const char **options, const char *obj
         if (done < 0)
             return blame_context(context, done, "fsconfig", *options);
     }
-    (void)object;
     return 0;
 }
 
@@ -176,7 +174,7 @@ long make_overlay(struct plan *args, int user_namespace)
     if (context < 0)
         return blame(context, "fsopen", "overlay");
     next_list(args, list, LIST_ROOM);
-    done = configure_context((int)context, list, "overlay");
+    done = configure_context((int)context, list);
     next_list(args, list, LIST_ROOM);
     for (const char **lower = list; done >= 0 && *lower; lower++) {
         if (user_namespace < 0) {
@@ -274,7 +272,7 @@ static long mount_new(struct plan *args)
     if (mount < 0)
         blame_context((int)context, mount, "source", source);
     else
-        mount = configure_context((int)context, list, path);
+        mount = configure_context((int)context, list);
     /* Filled before it becomes read-only. */
     if (mount >= 0)
         mount = create_mount((int)context, path, flags & MOUNT_COPY_UP ? attributes & ~(uint64_t)1 : attributes);
@@ -422,7 +420,6 @@ static long console(struct plan *args)
     for (int fd = 0; fd < 3; fd++)
         SYS(dup3, slave, fd, 0);
     SYS(close, slave);
-    setup.terminal = 1;
     return 0;
 }
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from helpers.cli import BUSYBOX
+
 LOOP = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"
 
 
@@ -141,3 +143,12 @@ def test_info_and_completion(estiva: Any, running: str) -> None:
     assert set(told) >= {"host", "store", "version"}
     assert estiva.out("info", "--format", "{{.store.graphRoot}}") == str(estiva.root)
     assert "web\tlocalhost/busybox:latest" in estiva.out("__complete", "stop", "")
+
+
+def test_rm_depend_removes_those_that_share_a_namespace_too(estiva: Any) -> None:
+    estiva.load()
+    estiva.run("run", "-d", "--name", "first", BUSYBOX, "sleep", "100")
+    estiva.run("run", "-d", "--name", "second", "--network", "container:first", BUSYBOX, "sleep", "100")
+    estiva.run("create", "--name", "apart", BUSYBOX, "true")
+    estiva.run("rm", "--force", "--time", "0", "--depend", "first")
+    assert estiva.run("ps", "--all", "--format", "{{.Names}}").stdout == "apart\n"

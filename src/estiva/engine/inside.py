@@ -123,5 +123,5 @@ def main() -> int:
         return 130
     except Exception as error:  # a bug: it is told like one that happened on this side
         say("error", "EstivaError", f"internal error: {type(error).__name__}: {error}", "")
-        raise
+        return 1
     return 0

@@ -255,7 +255,7 @@ def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
     if container.details["shifted"]:
         return RootfsMount("bind", source=f"{container.bundle}/rootfs")
     snapshots = container.engine.store.snapshots
-    return snapshots.rootfs(container.id, lease, volatile=bool(options.rm), read_only=bool(options.read_only))
+    return snapshots.rootfs(container.id, lease, volatile=bool(options.rm))
 
 
 def _forget_end(container: Container) -> None:

@@ -28,6 +28,23 @@ def join_containers(container: Container, spec: dict[str, Any], shared: dict[str
             spec.pop("hostname", None)
 
 
+def dependents(container: Container) -> list[Container]:
+    """The containers that take a namespace from *container*."""
+    engine = container.engine
+    return [
+        other
+        for other in engine.containers.list(all=True)
+        if other.id != container.id
+        and any(_is(container, getattr(other.options, option)) for option in (*KINDS, "userns"))
+    ]
+
+
+def _is(container: Container, mode: str) -> bool:
+    """Whether a namespace option's value names *container*."""
+    prefix, _, name = mode.partition(":")
+    return prefix == "container" and bool(name) and (name == container.name or container.id.startswith(name))
+
+
 def _share_memory(spec: dict[str, Any], other: Container) -> None:
     """Mount the other container's /dev/shm in place of one of our own."""
     if other.options.ipc != "shareable":

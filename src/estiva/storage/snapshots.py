@@ -57,11 +57,10 @@ class Snapshots:
                 if not self.store.in_userns:  # there, an id without a mapping stays root
                     raise
 
-    def rootfs(self, key: str, lease: LayerLease, *, volatile: bool, read_only: bool = False) -> RootfsMount:
+    def rootfs(self, key: str, lease: LayerLease, *, volatile: bool) -> RootfsMount:
         """What to mount for the container.
 
         :param volatile: never sync; for containers that are removed when they end
-        :param read_only: the container will only read; it needs its writable layer all the same, for mount points
         """
         directory = self.path(key)
         if self.store.driver == "copy":

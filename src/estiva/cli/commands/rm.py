@@ -11,15 +11,32 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from estiva.cli.globals import Globals
     from estiva.cli.parser import Parsed
+    from estiva.engine.container import Container
 
 
 def rm(parsed: Parsed, settings: Globals) -> int:
     force = parsed.flag("force")
     timeout = parsed.number("time") if parsed.given("time") else None
     volumes = parsed.flag("volumes")
+    depend = parsed.flag("depend")
+    gone: set[str] = set()  # removed as dependents, so perhaps already when their own turn comes
+
+    def remove(container: Container) -> None:
+        if depend:
+            from estiva.engine.sharing import dependents
+
+            for other in dependents(container):
+                gone.add(other.id)
+                remove(other)
+        try:
+            container.remove(force=force, timeout=timeout, volumes=volumes)
+        except NotFound:
+            if container.id not in gone:
+                raise
+
     with settings.engine() as engine:
         selection = select(engine, parsed, ignore=force or parsed.flag("ignore"))
-        failures = act_at_once(selection, lambda each: each.remove(force=force, timeout=timeout, volumes=volumes))
+        failures = act_at_once(selection, remove)
     return removal_code(failures)
 
 
@@ -42,7 +59,7 @@ COMMAND = Command(
     options=(
         Option("all", "a", help="Remove all containers"),
         CIDFILE,
-        Option("depend", "", help="Remove the containers that depend on it, too"),
+        Option("depend", "", help="Remove the containers that share a namespace of it, too"),
         Option("filter", "", "array", "filter", FILTER.help, complete="filter"),
         Option("force", "f", help="Stop and remove a running container; one that does not exist is no error"),
         IGNORE,
