@@ -7,8 +7,9 @@ privileged before the drop.  runtime-spec config.md, config-linux.md
 from __future__ import annotations
 
 from estiva.errors import Invalid
-from estiva.runtime import capabilities, plan
+from estiva.runtime import plan
 from estiva.runtime.compile_mounts import MS_REC, MS_SLAVE, mount_operations, propagation_flags
+from estiva.runtime.compile_process import add_console, add_process
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -29,11 +30,6 @@ NAMESPACES = {
     "network": 0x40000000,
     "time": 0x00000080,
 }
-RLIMITS = {
-    "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
-    "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_MEMLOCK": 8, "RLIMIT_AS": 9, "RLIMIT_LOCKS": 10,
-    "RLIMIT_SIGPENDING": 11, "RLIMIT_MSGQUEUE": 12, "RLIMIT_NICE": 13, "RLIMIT_RTPRIO": 14, "RLIMIT_RTTIME": 15,
-}  # fmt: skip
 DEFAULT_DEVICES = (
     ("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7),
     ("/dev/random", 1, 8), ("/dev/urandom", 1, 9), ("/dev/tty", 5, 0),
@@ -105,7 +101,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.LISTEN, around.start_socket)
     process = spec.get("process") or {}
     if process.get("terminal"):
-        _console(out, process, 1)
+        add_console(out, process, 1)
     for path in linux.get("maskedPaths") or ():
         out.add(plan.MASK, path)
     for path in linux.get("readonlyPaths") or ():
@@ -117,7 +113,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.PROPAGATION, "/", propagation_flags(linux["rootfsPropagation"]))
     if (spec.get("root") or {}).get("readonly"):
         out.add(plan.ROOT_READONLY)
-    _process(out, process, around)
+    add_process(out, process, around)
     return out
 
 
@@ -139,8 +135,8 @@ def compile_exec(process: dict[str, Any], namespaces: int, pidfd: int, around: S
     if namespaces & NAMESPACES["user"]:
         out.add(plan.BECOME_ROOT)
     if process.get("terminal"):
-        _console(out, process, 0)
-    _process(out, process, around)
+        add_console(out, process, 0)
+    add_process(out, process, around)
     return out
 
 
@@ -245,50 +241,3 @@ def _device(out: Plan, device: dict[str, Any], bind: bool) -> None:
         device.get("uid") or 0,
         device.get("gid") or 0,
     )
-
-
-def _console(out: Plan, process: dict[str, Any], bind: int) -> None:
-    size = process.get("consoleSize") or {}
-    uid = (process.get("user") or {}).get("uid", 0)
-    out.add(plan.CONSOLE, size.get("height", 0), size.get("width", 0), uid, bind)
-
-
-def _process(out: Plan, process: dict[str, Any], around: Surroundings) -> None:
-    """From root of the container to the program, in the order in which privileges may be given up."""
-    args = process.get("args")
-    if not args:
-        raise Invalid("process.args: empty; there is no program to run")
-    user = process.get("user") or {}
-    for limit in process.get("rlimits") or ():
-        if limit["type"] not in RLIMITS:
-            raise Invalid(f"process.rlimits: type {limit['type']!r} is unknown")
-        out.add(plan.RLIMIT, RLIMITS[limit["type"]], limit["soft"], limit["hard"])
-    out.add(plan.KEYRING)
-    no_new_privileges = bool(process.get("noNewPrivileges"))
-    if no_new_privileges:
-        out.add(plan.NO_NEW_PRIVILEGES)
-    elif around.seccomp:  # without no_new_privs only a capable process may load a filter
-        out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
-    if around.preserve_fds:
-        out.add(plan.KEEP_FDS, around.preserve_fds, around.preserve_from)
-    caps = process.get("capabilities")
-    if caps is not None:
-        out.add(plan.BOUNDING, capabilities.bits(caps.get("bounding") or ()))
-    # The working directory may be one only the user may enter, or only root may make: once each.
-    out.add(plan.CHDIR, process.get("cwd") or "/", 1)
-    groups = [] if around.deny_setgroups else list(user.get("additionalGids") or ())
-    out.add(plan.IDS, user.get("uid", 0), user.get("gid", 0), int(not around.deny_setgroups), groups)
-    if user.get("umask") is not None:
-        out.add(plan.UMASK, user["umask"])
-    if caps is not None:
-        sets = [
-            capabilities.bits(caps.get(kind) or ()) for kind in ("effective", "permitted", "inheritable", "ambient")
-        ]
-        out.add(plan.CAPABILITIES, *sets)
-    if around.start_socket:
-        out.add(plan.WAIT_START)
-    if no_new_privileges and around.seccomp:
-        out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
-    if around.init:
-        out.add(plan.INIT)
-    out.add(plan.EXEC, list(args), list(process.get("env") or ()))
