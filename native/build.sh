@@ -5,4 +5,4 @@ cd "$(dirname "$0")"
 out=${2:-../src/estiva/_native/estiva-helper}
 mkdir -p "$(dirname "$out")"
 # shellcheck disable=SC2046
-exec "${1:-cc}" $(cat flags) -o "$out" string.c file.c helper.c setup.c process.c layer.c life.c log.c monitor.c
+exec "${1:-cc}" $(cat flags) -o "$out" $(ls ./*.c | grep -v launcher)

@@ -1,4 +1,4 @@
-/* Entry: read the plan and carry it out; see plan.h for the language, setup.c, process.c and monitor.c for the verbs. */
+/* Entry: read the plan and carry it out; see plan.h for the language, monitor.c, setup.c and process.c for the verbs. */
 #include "monitor.h"
 
 struct failure failure;

@@ -1,0 +1,114 @@
+/* The root file system: put together from layers or a directory, and made the process's own. */
+#include "setup.h"
+
+static const char *list[LIST_ROOM];
+
+/* A clone of the mount at `path` whose ids are mapped by the user namespace. */
+static long idmapped(const char *path, int user_namespace)
+{
+    long fd = SYS(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (fd < 0)
+        return blame(fd, "open_tree", path);
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
+    long done = SYS(mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr);
+    return done < 0 ? blame(done, "mount_setattr", path) : fd;
+}
+
+/* A detached overlay mount.  With a user namespace (else -1), its lowers are idmapped clones. */
+long make_overlay(struct plan *args, int user_namespace)
+{
+    const char *upper = next_string(args), *work = next_string(args);
+    static int mapped[LIST_ROOM];
+    int count = 0;
+    long context = SYS(fsopen, "overlay", FSOPEN_CLOEXEC), done;
+    if (context < 0)
+        return blame(context, "fsopen", "overlay");
+    next_list(args, list, LIST_ROOM);
+    done = configure_context((int)context, list);
+    next_list(args, list, LIST_ROOM);
+    for (const char **lower = list; done >= 0 && *lower; lower++) {
+        if (user_namespace < 0) {
+            done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "lowerdir+", *lower, 0);
+        } else if ((done = idmapped(*lower, user_namespace)) >= 0) {
+            /* Open until the overlay is made: a detached mount is dissolved when its last descriptor goes. */
+            mapped[count++] = (int)done;
+            done = SYS(fsconfig, context, FSCONFIG_SET_FD, "lowerdir+", NULL, done);
+        }
+        if (done < 0 && !failure.error)
+            blame_context((int)context, done, "overlay lowerdir", *lower);
+    }
+    if (done >= 0 && *upper) {
+        /* What was once used without syncing may be used again: that is for who describes the mount to decide. */
+        TEXT(marker, PATH_MAX);
+        put(&marker, work);
+        put(&marker, "/work/incompat/volatile");
+        remove_tree(marker.at);
+        done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "upperdir", upper, 0);
+        if (done >= 0)
+            done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "workdir", work, 0);
+        if (done < 0)
+            blame_context((int)context, done, "overlay upperdir", upper);
+    }
+    if (done >= 0)
+        done = create_mount((int)context, "overlay", 0);
+    while (count)
+        SYS(close, mapped[--count]);
+    SYS(close, context);
+    return done;
+}
+
+long root_is(long fd)
+{
+    if (fd < 0)
+        return fd;
+    setup.root = (int)fd;
+    return 0;
+}
+
+long root_bind(struct plan *args)
+{
+    const char *path = next_string(args);
+    int recursive = (int)next_int(args);
+    long fd = SYS(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0));
+    return fd < 0 ? blame(fd, "open_tree", path) : root_is(fd);
+}
+
+long root_attach(struct plan *args)
+{
+    const char *path = next_string(args);
+    long done = SYS(move_mount, setup.root, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+    setup.attached = path;
+    return done < 0 ? blame(done, "move_mount", path) : 0;
+}
+
+long pivot(struct plan *args)
+{
+    int no_pivot = (int)next_int(args);
+    long done = SYS(fchdir, setup.root);
+    if (done >= 0 && no_pivot) {
+        done = SYS(mount, ".", "/", NULL, MS_MOVE, NULL);
+        if (done >= 0)
+            done = SYS(chroot, ".");
+    } else if (done >= 0) {
+        /* The old root is stacked on the new one and then let go; its mounts must not hear of that. */
+        done = SYS(pivot_root, ".", ".");
+        if (done >= 0)
+            done = SYS(mount, "", ".", "", MS_SLAVE | MS_REC, NULL);
+        if (done >= 0)
+            done = SYS(umount2, ".", MNT_DETACH);
+    }
+    if (done >= 0)
+        done = SYS(chdir, "/");
+    if (done < 0)
+        return blame(done, "pivot_root", "");
+    SYS(close, setup.root);
+    setup.root = -1;
+    return 0;
+}
+
+long root_read_only(void)
+{
+    struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+    long done = SYS(mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof attr);
+    return done < 0 ? blame(done, "mount_setattr", "/") : 0;
+}

@@ -1,0 +1,54 @@
+/* What the files that set up a container share; each operation's arguments are described in plan.h. */
+#ifndef ESTIVA_SETUP_H
+#define ESTIVA_SETUP_H
+
+#include "plan.h"
+
+#define LIST_ROOM 600 /* layers and options; the kernel takes 500 lowers */
+
+static inline long named(long done, const char *call, const char *object)
+{
+    return done < 0 ? blame(done, call, object) : 0;
+}
+
+/* resolve.c: descriptors or -errno, nothing blamed */
+enum kind { DIRECTORY, ORDINARY };
+long resolve(const char *path, uint64_t flags, uint64_t how_resolve);
+long resolve_parent(const char *path, const char **last, uint64_t how_resolve);
+long open_target(const char *path, enum kind kind, uint64_t how_resolve);
+int is_directory(int fd);
+
+/* mount.c */
+long set_attributes(int fd, uint64_t set, uint64_t clear, uint64_t propagation, int recursive);
+long attach(int mount, int target);
+long blame_context(int context, long error, const char *call, const char *object);
+long configure_context(int context, const char **options);
+long create_mount(int context, const char *object, uint64_t attributes);
+long mount_new(struct plan *args);
+long bind(struct plan *args);
+
+/* mask.c */
+long mask(struct plan *args);
+long read_only(struct plan *args);
+
+/* root.c */
+long root_is(long fd);
+long root_bind(struct plan *args);
+long root_attach(struct plan *args);
+long pivot(struct plan *args);
+long root_read_only(void);
+
+/* node.c */
+long symlink(struct plan *args);
+long device(struct plan *args);
+long make_dir(struct plan *args);
+
+/* namespace.c */
+long join(struct plan *args);
+long loopback(void);
+long sysctl(struct plan *args);
+
+/* console.c */
+long console(struct plan *args);
+
+#endif
