@@ -7,14 +7,11 @@
  *     C → M   M fd        the master of the terminal
  *     C → M   F failure   an operation failed; C has ended
  *     C → M   R           ready (WAIT_START, PAUSE)
+ *     C → M   N fd        the listener of the filter (seccomp.c)
+ *     M → C   G           the agent has it
  *     C → M   end         the program runs
  */
 #include "monitor.h"
-
-static long named(long done, const char *call, const char *object)
-{
-    return done < 0 ? blame(done, call, object) : 0;
-}
 
 static void close_if(int fd)
 {
@@ -220,6 +217,14 @@ static long take_terminal(struct life *life, int master)
     return 0;
 }
 
+static long pass_listener(struct life *life, int channel, int listener)
+{
+    char say = SAY_GO;
+    long done = tell_agent(listener, life->pid);
+    SYS(close, listener);
+    return done < 0 ? done : named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
+}
+
 static long follow(struct life *life, int channel)
 {
     struct { char say; struct failure failure; } __attribute__((packed)) message;
@@ -230,6 +235,8 @@ static long follow(struct life *life, int channel)
             return named(n, "listen to", "the container's process");
         if (message.say == SAY_READY)
             return 0;
+        if (message.say == SAY_LISTENER && fd >= 0 && (n = pass_listener(life, channel, fd)) < 0)
+            return n;
         if (message.say == SAY_TERMINAL && fd >= 0 && (n = take_terminal(life, fd)) < 0)
             return n;
         if (message.say == SAY_FAILED) {

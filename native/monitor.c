@@ -86,6 +86,10 @@ int configure(struct operation_record *operation)
     case OP_IDMAPPED:
         config.idmapped = *args;
         return config.has_idmapped = 1;
+    case OP_AGENT:
+        config.agent_path = next_string(args);
+        config.agent_state = *args;
+        return 1;
     }
     return 0;
 }

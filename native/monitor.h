@@ -29,6 +29,8 @@ struct config {
     const char *create[64], *start[64], *delete[64], *error_log;
     struct plan idmapped;
     int has_idmapped;
+    const char *agent_path;
+    struct plan agent_state;
 };
 extern struct config config;
 
@@ -48,6 +50,9 @@ void release_layers(void);
 /* life.c */
 long begin_life(struct life *life, struct plan plan, struct plan clone_args);
 long run_wait(const char **argv, const int stdio[3]);
+
+/* agent.c */
+long tell_agent(int listener, int pid);
 
 /* log.c */
 void log_open(void);

@@ -78,7 +78,8 @@
     OP(70, WAIT_START) /* (no arguments) report ready, go on when a client connects to LISTEN */                      \
     OP(71, EXEC)      /* [argv] [environment] */                                                                      \
     OP(72, PAUSE)     /* (no arguments) report ready and sleep for ever */                                            \
-    OP(73, KEEP_FDS)  /* count first: EXEC passes on that many descriptors from `first`, as 3, 4, … */
+    OP(73, KEEP_FDS)  /* count first: EXEC passes on that many descriptors from `first`, as 3, 4, … */                  \
+    OP(74, AGENT)     /* path [parts]: of the monitor; who gets the listener of SECCOMP; the pid goes between parts */
 
 enum operation {
 #define ENUMERATE(number, name) OP_##name = number,
@@ -106,6 +107,10 @@ int next_list(struct plan *args, const char **items, int room); /* count; items 
 struct failure { int32_t error; int32_t operation; int32_t index; char text[500]; };
 extern struct failure failure;
 long blame(long error, const char *call, const char *object);
+static inline long named(long done, const char *call, const char *object)
+{
+    return done < 0 ? blame(done, call, object) : 0;
+}
 
 /* setup.c: carries out one operation in the calling process; 0 or -errno with `failure` filled in */
 struct setup {
@@ -125,6 +130,7 @@ long make_overlay(struct plan *args, int user_namespace);
 #define SAY_FAILED 'F'
 #define SAY_TERMINAL 'M'
 #define SAY_READY 'R'
+#define SAY_LISTENER 'N'
 #define SAY_GO 'G'
 
 /* process.c: execvpe(3); returns only on failure, with `failure` filled in */

@@ -1,21 +1,14 @@
 /* The operations that make the container's process what it is: limits, ids, capabilities, filter, program; and the
  * small process 1 of --init. */
-#include "plan.h"
+#include "process.h"
 
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define SIGNALS 64
 
 static const char *argument_list[4096];
 static const char *environment_list[4096];
-
-static long named(long done, const char *call, const char *object)
-{
-    return done < 0 ? blame(done, call, object) : 0;
-}
 
 static long set_ids(struct plan *args)
 {
@@ -69,15 +62,6 @@ static long set_capabilities(struct plan *args)
         if (ambient >> cap & 1 && (done = SYS(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0)) < 0)
             return blame(done, "raise ambient capability", "");
     return 0;
-}
-
-static long set_filter(struct plan *args)
-{
-    uint64_t flags = (uint64_t)next_int(args);
-    uint32_t size;
-    const char *program = next_bytes(args, &size);
-    struct sock_fprog filter = { (unsigned short)(size / sizeof(struct sock_filter)), (struct sock_filter *)program };
-    return named(SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter), "seccomp", "load the filter");
 }
 
 /* Enter the working directory, made where missing; it must lie inside the root (CVE-2024-21626). */
@@ -155,24 +139,46 @@ static void default_signals(void)
     SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
 }
 
+/* The line for failures, and the socket of `start`, give way to the descriptors that become 3, 4, … */
+static long place_kept(void)
+{
+    int *moved[] = { &setup.channel, &setup.report, &setup.listener };
+    for (unsigned i = 0; i < sizeof moved / sizeof *moved; i++)
+        if (*moved[i] >= 0 && *moved[i] < 3 + setup.keep) {
+            long fd = SYS(fcntl, *moved[i], F_DUPFD_CLOEXEC, 3 + setup.keep);
+            if (fd < 0)
+                return fd;
+            *moved[i] = (int)fd;
+        }
+    for (int i = 0; i < setup.keep; i++) {
+        long done = SYS(dup3, setup.keep_from + i, 3 + i, 0);
+        if (done < 0)
+            return done;
+    }
+    return SYS(close_range, 3 + setup.keep, ~0u, CLOSE_RANGE_CLOEXEC);
+}
+
+/* All that has to be done before the program runs and needs no system call after a filter is in force; once. */
+long settle(void)
+{
+    static int settled;
+    if (settled)
+        return 0;
+    settled = 1;
+    default_signals();
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    return named(place_kept(), "pass on", "descriptors");
+}
+
 static long execute(struct plan *args)
 {
     next_list(args, argument_list, 4096);
     next_list(args, environment_list, 4096);
     if (!argument_list[0])
         return blame(-EINVAL, "exec", "no program");
-    default_signals();
-    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
-    if (setup.keep) {
-        /* The line for failures gives way to the descriptors that become 3, 4, … */
-        if (setup.channel >= 0)
-            setup.channel = (int)SYS(fcntl, setup.channel, F_DUPFD_CLOEXEC, 1000);
-        else
-            setup.report = (int)SYS(fcntl, setup.report, F_DUPFD_CLOEXEC, 1000);
-        for (int i = 0; i < setup.keep; i++)
-            SYS(dup3, setup.keep_from + i, 3 + i, 0);
-    }
-    SYS(close_range, 3 + setup.keep, ~0u, CLOSE_RANGE_CLOEXEC);
+    long done = settle();
+    if (done < 0)
+        return done;
     run_program(argument_list, environment_list);
     return -failure.error;
 }
@@ -230,6 +236,8 @@ static long become_init(void)
     SYS(setpgid, 0, 0);
     int group = (int)SYS(getpid);
     SYS(ioctl, 0, TIOCSPGRP, &group);
+    all = 0;
+    SYS(rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
     return 0;
 }
 
@@ -318,7 +326,7 @@ long perform_process(struct operation_record *operation)
     case OP_NO_NEW_PRIVILEGES:
         return named(SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
     case OP_SECCOMP:
-        return set_filter(args);
+        return load_filter(args);
     case OP_BOUNDING:
         return set_bounding((uint64_t)next_int(args));
     case OP_IDS:

@@ -6,11 +6,6 @@
 
 #define LIST_ROOM 600 /* layers and options; the kernel takes 500 lowers */
 
-static inline long named(long done, const char *call, const char *object)
-{
-    return done < 0 ? blame(done, call, object) : 0;
-}
-
 /* resolve.c: descriptors or -errno, nothing blamed */
 enum kind { DIRECTORY, ORDINARY };
 long resolve(const char *path, uint64_t flags, uint64_t how_resolve);

@@ -14,9 +14,11 @@ import pytest
 
 from estiva.monitor.client import Attachment
 from estiva.monitor.state import read_state
+from estiva.runtime.cgroup import hierarchy
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.launch import Launched, MonitorSpec, launch
 from estiva.spec.rootfs import RootfsMount
+from helpers.bundle import Runtime
 from helpers.images import busybox_layer
 
 BASE: dict[str, Any] = {
@@ -136,3 +138,24 @@ def make_box(tmp_path: Path, lower: Path) -> Iterator[Callable[[], Box]]:
 def box(make_box: Callable[[], Box]) -> Box:
     """A container that has not been started."""
     return make_box()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """The command ``estiva-runtime`` and a bundle; its containers are deleted in the end."""
+    if os.geteuid() != 0:
+        pytest.skip("a bundle without a user namespace needs root")
+    made = Runtime(tmp_path)
+    yield made
+    names = made("list", "-q").split()
+    for name in names:
+        made("delete", "--force", name)
+    for mount in hierarchy.detect().mounts():
+        assert not set(names) & set(_names(f"{mount}/estiva"))
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []

@@ -121,9 +121,7 @@ def test_tmpfs_is_filled_from_the_image_when_asked(box):
     box.spec["mounts"].append(
         {"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "size=1m"]}
     )
-    out = box.shell(
-        "cat /etc/os-release; grep -c '/etc tmpfs' /proc/mounts; touch /etc/new; stat -c %u:%a /etc/passwd"
-    )
+    out = box.shell("cat /etc/os-release; grep -c '/etc tmpfs' /proc/mounts; touch /etc/new; stat -c %u:%a /etc/passwd")
     assert "busybox" in out
     assert out.splitlines()[-2:] == ["1", "0:644"]
     assert not (box.base / "upper/etc/new").exists()

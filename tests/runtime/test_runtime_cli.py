@@ -2,92 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
-import sys
-import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
-import estiva.runtime
 from estiva.errors import Invalid, NotFound, Unsupported
 from estiva.runtime.cgroup import hierarchy
 from estiva.runtime.cli import bundle, control, information, options
-from helpers.images import busybox_layer
 
 pytestmark = pytest.mark.needs_root
-MAIN = os.path.join(estiva.runtime.__path__[0], "__main__.py")
-
-
-class Runtime:
-    """The command with a state directory of its own and one bundle."""
-
-    def __init__(self, base: Path) -> None:
-        self.root = base / "state"
-        self.bundle = base / "bundle"
-        rootfs = self.bundle / "rootfs"
-        rootfs.mkdir(parents=True)
-        with tarfile.open(fileobj=io.BytesIO(busybox_layer())) as archive:
-            archive.extractall(rootfs)
-        for name in ("proc", "dev", "sys", "tmp"):
-            (rootfs / name).mkdir(exist_ok=True)
-        self.spec = information.base_spec()
-        self.spec["process"]["terminal"] = False
-        self.spec["root"]["readonly"] = False
-
-    def process(self, *args, **fields):
-        self.spec["process"].update(args=list(args), **fields)
-        (self.bundle / "config.json").write_text(json.dumps(self.spec))
-
-    def command(self, *words):
-        return [sys.executable, "-I", "-S", MAIN, "--root", str(self.root), *words]
-
-    def __call__(self, *words, text="", code=0):
-        result = subprocess.run(
-            self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle
-        )
-        assert result.returncode == code, result.stderr
-        return result.stdout + result.stderr if code else result.stdout
-
-    def create(self, name, *words, output=None):
-        """``create`` with the container's streams in *output*, which nobody here waits for."""
-        command = self.command("create", *words, name)
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, check=False, cwd=self.bundle
-        )
-        assert result.returncode == 0
-
-    def status(self, name):
-        return json.loads(self("state", name))["status"]
-
-    def await_status(self, name, wanted):
-        deadline = time.monotonic() + 20
-        while self.status(name) != wanted:
-            assert time.monotonic() < deadline, f"{name} is {self.status(name)}, not {wanted}"
-            time.sleep(0.05)
-
-
-@pytest.fixture
-def runtime(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("a bundle without a user namespace needs root")
-    made = Runtime(tmp_path)
-    yield made
-    for line in made("list", "-q").split():
-        made("delete", "--force", line)
-    for mount in hierarchy.detect().mounts():
-        assert [name for name in list_of(f"{mount}/estiva") if name in ("a", "b")] == []
-
-
-def list_of(path):
-    try:
-        return os.listdir(path)
-    except FileNotFoundError:
-        return []
 
 
 def test_run_passes_output_input_and_exit_code_on(runtime):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 
 from estiva.engine.cgroups import find_cgroup
-from estiva.engine.launching import OWN_RUNTIMES, surroundings
+from estiva.engine.launching import OWN_RUNTIMES, add_seccomp, surroundings
 from estiva.errors import Conflict, Invalid
 from estiva.monitor.client import Attachment
 from estiva.runtime import capabilities
 from estiva.runtime.compile import NAMESPACES, compile_exec
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
-from estiva.runtime.seccomp import compile_cached, filter_flags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,10 +112,7 @@ def _launch(container: Container, program: Program, pid: int, pidfd: int, detach
         work = compile_foreign_exec(container, process, around, runtime)
     else:
         monitor.procs = find_cgroup(container).procs_paths
-        seccomp = spec["linux"].get("seccomp")
-        if seccomp:
-            around.seccomp = compile_cached(seccomp, f"{engine.settings.run_root}/seccomp")
-            around.seccomp_flags = filter_flags(seccomp)
+        add_seccomp(container, spec, around, pid)
         work = compile_exec(process, _namespaces(spec), KEEP_FROM, around)
     launched = launch(work, monitor, [f"estiva-exec {container.name}"], attach=not detach, keep=keep)
     if detach:

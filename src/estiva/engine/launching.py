@@ -19,7 +19,7 @@ from estiva.runtime.cgroup.mounts import file_systems
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
-from estiva.runtime.seccomp import compile_cached, filter_flags
+from estiva.runtime.seccomp import agent, compile_cached, filter_flags
 from estiva.spec.rootfs import RootfsMount
 
 TYPE_CHECKING = False
@@ -227,11 +227,26 @@ def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarc
         from estiva.engine.foreign import compile_foreign
 
         return compile_foreign(container, spec, around, runtime)
-    seccomp = spec["linux"].get("seccomp")
-    if seccomp:
-        around.seccomp = compile_cached(seccomp, f"{engine.settings.run_root}/seccomp")
-        around.seccomp_flags = filter_flags(seccomp)
+    add_seccomp(container, spec, around)
     return compile_plan(spec, around)
+
+
+def add_seccomp(container: Container, spec: dict[str, Any], around: Surroundings, pid: int = 0) -> None:
+    """The container's filter as *around* wants it; *pid* is the first process, if a further program is to be run."""
+    seccomp = spec["linux"].get("seccomp")
+    if not seccomp:
+        return
+    around.seccomp = compile_cached(seccomp, f"{container.engine.settings.run_root}/seccomp")
+    around.seccomp_flags = filter_flags(seccomp)
+    state = {
+        "ociVersion": spec["ociVersion"],
+        "id": container.id,
+        "status": "running" if pid else "creating",
+        "pid": pid,
+        "bundle": container.bundle,
+        "annotations": spec.get("annotations") or {},
+    }
+    around.seccomp_agent = agent(seccomp, state, executed=bool(pid))
 
 
 def surroundings(engine: Engine, rootfs: RootfsMount | None) -> Surroundings:

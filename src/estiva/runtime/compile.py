@@ -9,7 +9,7 @@ from __future__ import annotations
 from estiva.errors import Invalid
 from estiva.runtime import plan
 from estiva.runtime.compile_mounts import MS_REC, MS_SLAVE, mount_operations, propagation_flags
-from estiva.runtime.compile_process import add_console, add_process
+from estiva.runtime.compile_process import add_agent, add_console, add_process
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -49,13 +49,14 @@ class Surroundings:
     (rootless), or ``""`` · ``bind_devices``: device nodes cannot be made here, bind the host's · ``deny_setgroups``:
     the user namespace maps a single id · ``idmap``: lowers must be mapped to the container's ids by the monitor ·
     ``cgroup_mounts``: see :func:`~estiva.runtime.compile_mounts.mount_operations` · ``seccomp``: compiled program ·
-    ``seccomp_flags`` · ``start_socket``: wait there before executing · ``init``: reap as process 1 · ``no_pivot`` ·
+    ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
+    before executing · ``init``: reap as process 1 · ``no_pivot`` ·
     ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 …
     """
 
     __slots__ = (
         "bind_devices", "cgroup_mounts", "deny_setgroups", "idmap", "init", "mountpoint", "no_pivot", "preserve_fds",
-        "preserve_from", "rootfs", "seccomp", "seccomp_flags", "start_socket", "userns",
+        "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "start_socket", "userns",
     )  # fmt: skip
 
     def __init__(self, mountpoint: str, rootfs: RootfsMount | None = None) -> None:
@@ -66,6 +67,7 @@ class Surroundings:
         self.cgroup_mounts: Sequence[tuple[str, str, list[str]]] = ()
         self.seccomp = b""
         self.seccomp_flags = 0
+        self.seccomp_agent: tuple[str, list[str]] = ("", [])
         self.preserve_fds = self.preserve_from = 0
 
 
@@ -74,6 +76,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     out = Plan()
     linux = spec.get("linux") or {}
     made, joined = _namespaces(linux)
+    add_agent(out, around)
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
     for kind, path in joined:
@@ -121,6 +124,7 @@ def compile_exec(process: dict[str, Any], namespaces: int, pidfd: int, around: S
     """The plan that runs *process* in the namespaces (a mask of clone flags) of a running container whose pidfd is the
     helper's descriptor *pidfd*."""
     out = Plan()
+    add_agent(out, around)
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
     if namespaces & NAMESPACES["pid"]:

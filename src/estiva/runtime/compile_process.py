@@ -26,6 +26,12 @@ def add_console(out: Plan, process: dict[str, Any], bind: int) -> None:
     out.add(plan.CONSOLE, size.get("height", 0), size.get("width", 0), uid, bind)
 
 
+def add_agent(out: Plan, around: Surroundings) -> None:
+    """Who gets the listener of the filter: for the monitor, so before CLONE."""
+    if around.seccomp_agent[0]:
+        out.add(plan.AGENT, *around.seccomp_agent)
+
+
 def add_process(out: Plan, process: dict[str, Any], around: Surroundings) -> None:
     """From root of the container to the program, in the order in which privileges may be given up.
 
@@ -43,8 +49,6 @@ def add_process(out: Plan, process: dict[str, Any], around: Surroundings) -> Non
     no_new_privileges = bool(process.get("noNewPrivileges"))
     if no_new_privileges:
         out.add(plan.NO_NEW_PRIVILEGES)
-    elif around.seccomp:  # without no_new_privs only a capable process may load a filter
-        out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
     if around.preserve_fds:
         out.add(plan.KEEP_FDS, around.preserve_fds, around.preserve_from)
     caps = process.get("capabilities")
@@ -56,15 +60,23 @@ def add_process(out: Plan, process: dict[str, Any], around: Surroundings) -> Non
     out.add(plan.IDS, user.get("uid", 0), user.get("gid", 0), int(not around.deny_setgroups), groups)
     if user.get("umask") is not None:
         out.add(plan.UMASK, user["umask"])
+    if around.seccomp and not no_new_privileges:  # then only a capable process may load a filter
+        out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
     if caps is not None:
         sets = [
             capabilities.bits(caps.get(kind) or ()) for kind in ("effective", "permitted", "inheritable", "ambient")
         ]
         out.add(plan.CAPABILITIES, *sets)
+    # As late as can be, so that the filter need not allow what we do; but the agent is told while somebody is there.
+    late = Plan()
+    if around.seccomp and no_new_privileges:
+        late.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
+    if around.seccomp_agent[0]:
+        out.extend(late)
     if around.start_socket:
         out.add(plan.WAIT_START)
-    if no_new_privileges and around.seccomp:
-        out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
+    if not around.seccomp_agent[0]:
+        out.extend(late)
     if around.init:
         out.add(plan.INIT)
     out.add(plan.EXEC, list(args), list(process.get("env") or ()))

@@ -26,19 +26,56 @@ FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": 32,
 }
+NEW_LISTENER = 8
+_WAIT_KILLABLE_RECV = 32
+_NOTIFY = "SCMP_ACT_NOTIFY"
 
 
 def filter_flags(seccomp: dict[str, Any]) -> int:
-    """The flags for seccomp(2): those the bundle names; SPEC_ALLOW when it has no ``flags`` at all, as in runc."""
+    """The flags for seccomp(2): those the bundle names; SPEC_ALLOW when it has no ``flags`` at all, as in runc.
+
+    NEW_LISTENER is one of them if an action notifies; WAIT_KILLABLE_RECV is about notifications and only allowed then.
+    """
     wanted = seccomp.get("flags")
-    if wanted is None:
-        return FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
-    result = 0
-    for name in wanted:
+    result = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"] if wanted is None else 0
+    for name in wanted or ():
         if name not in FLAGS:
-            raise Invalid(f'linux.seccomp.flags: unknown flag "{name}"')
+            raise Invalid(f'linux.seccomp.flags: unknown flag "{name}"', f"known are {', '.join(FLAGS)}")
         result |= FLAGS[name]
-    return result
+    return result | NEW_LISTENER if notifies(seccomp) else result & ~_WAIT_KILLABLE_RECV
+
+
+def notifies(seccomp: dict[str, Any]) -> bool:
+    """Whether an action of the section asks an agent."""
+    if seccomp.get("defaultAction") == _NOTIFY:
+        return True
+    return any(rule.get("action") == _NOTIFY for rule in seccomp.get("syscalls") or ())
+
+
+def agent(seccomp: dict[str, Any], state: dict[str, Any], *, executed: bool = False) -> tuple[str, list[str]]:
+    """The arguments of the plan's AGENT: the agent's socket, and the parts of the container process state that it is
+    sent, between which the process's id goes.
+
+    *state* is the OCI state of the container; unless a further program is *executed* in it, its ``pid`` is not known
+    yet either.  ``("", [])`` if no action notifies.  runtime-spec config-linux.md "The Container Process State"
+    """
+    path, metadata = seccomp.get("listenerPath") or "", seccomp.get("listenerMetadata") or ""
+    if metadata and not path:
+        raise Invalid("linux.seccomp.listenerMetadata: given without listenerPath")
+    if not notifies(seccomp):
+        return "", []
+    if not path:
+        raise Invalid("linux.seccomp.listenerPath: missing; SCMP_ACT_NOTIFY needs an agent")
+    if not path.startswith("/"):
+        raise Invalid(f'linux.seccomp.listenerPath: "{path}" is not an absolute path')
+    head: dict[str, Any] = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"]}
+    if metadata:
+        head["metadata"] = metadata
+    text = json.dumps(head)[:-1] + ', "pid": '
+    if executed:
+        return path, [text, f', "state": {json.dumps(state)}}}']
+    rest = json.dumps({key: value for key, value in state.items() if key != "pid"})
+    return path, [text, f', "state": {rest[:-1]}, "pid": ', "}}"]
 
 
 def compile_cached(seccomp: dict[str, Any], cache_dir: str | None, machine: str | None = None) -> bytes:

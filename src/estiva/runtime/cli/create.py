@@ -126,6 +126,8 @@ def surroundings(record: Record, spec: dict[str, Any], preserve_fds: int) -> Sur
     if linux.get("seccomp"):
         around.seccomp = seccomp.compile_cached(linux["seccomp"], os.path.dirname(record.directory) + "/.seccomp")
         around.seccomp_flags = seccomp.filter_flags(linux["seccomp"])
+        state = record.state("" if record.pid else "creating")
+        around.seccomp_agent = seccomp.agent(linux["seccomp"], state, executed=bool(record.pid))
     if preserve_fds:
         around.preserve_fds, around.preserve_from = preserve_fds, KEEP_FROM
     return around

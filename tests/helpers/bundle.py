@@ -1,0 +1,79 @@
+"""One bundle of busybox and the command ``estiva-runtime`` on it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import estiva.runtime
+from estiva.runtime.cli import information
+from helpers.images import busybox_layer
+
+MAIN = os.path.join(estiva.runtime.__path__[0], "__main__.py")
+
+
+class Runtime:
+    """The command with a state directory of its own and one bundle."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / "state"
+        self.bundle = base / "bundle"
+        rootfs = self.bundle / "rootfs"
+        rootfs.mkdir(parents=True)
+        with tarfile.open(fileobj=io.BytesIO(busybox_layer())) as archive:
+            archive.extractall(rootfs)
+        for name in ("proc", "dev", "sys", "tmp"):
+            (rootfs / name).mkdir(exist_ok=True)
+        self.spec = information.base_spec()
+        self.spec["process"]["terminal"] = False
+        self.spec["root"]["readonly"] = False
+
+    def process(self, *args: str, **fields: Any) -> None:
+        """Write the configuration with this process."""
+        self.spec["process"].update(args=list(args), **fields)
+        (self.bundle / "config.json").write_text(json.dumps(self.spec))
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of a command."""
+        return [sys.executable, "-I", "-S", MAIN, "--root", str(self.root), *words]
+
+    def __call__(self, *words: str, text: str = "", code: int = 0) -> str:
+        """What a command that must end with this exit code wrote: on failure, errors included."""
+        result = subprocess.run(
+            self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle
+        )
+        assert result.returncode == code, result.stderr
+        return result.stdout + result.stderr if code else result.stdout
+
+    def create(self, name: str, *words: str, output: Any = None) -> None:
+        """``create`` with the container's streams in *output*, which nobody here waits for."""
+        command = self.command("create", *words, name)
+        result = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60, check=False, cwd=self.bundle
+        )
+        assert result.returncode == 0
+
+    def status(self, name: str) -> str:
+        """The container's status."""
+        return str(json.loads(self("state", name))["status"])
+
+    def await_status(self, name: str, wanted: str) -> None:
+        """Wait for it, for at most 20 seconds."""
+        deadline = time.monotonic() + 20
+        while self.status(name) != wanted:
+            assert time.monotonic() < deadline, f"{name} is {self.status(name)}, not {wanted}"
+            time.sleep(0.05)
+
+    def start(self, name: str, *args: str, **fields: Any) -> int:
+        """Create and start a container that stays; its process id."""
+        self.process(*(args or ("sleep", "100")), **fields)
+        self.create(name)
+        self("start", name)
+        return int(json.loads(self("state", name))["pid"])
