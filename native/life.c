@@ -5,6 +5,7 @@
  *
  *     M → C   G [fd]      maps are written; the descriptor is the mount of IDMAPPED
  *     C → M   M fd        the master of the terminal
+ *     C → M   S who       stopped by SYNC; G lets it go on
  *     C → M   F failure   an operation failed; C has ended
  *     C → M   R           ready (WAIT_START, PAUSE)
  *     C → M   N fd        the listener of the filter (seccomp.c)
@@ -239,6 +240,13 @@ static long follow(struct life *life, int channel)
             return n;
         if (message.say == SAY_TERMINAL && fd >= 0 && (n = take_terminal(life, fd)) < 0)
             return n;
+        if (message.say == SAY_SYNC) {
+            char say = SAY_GO;
+            if ((n = ask_owner('s', &life->pid, sizeof life->pid)) < 0)
+                return n;
+            if ((n = send_fd(channel, &say, 1, -1)) < 0)
+                return blame(n, "talk to", "the container's process");
+        }
         if (message.say == SAY_FAILED) {
             failure = message.failure;
             return -failure.error;

@@ -7,11 +7,13 @@
  *     to the client    p pid            the program runs
  *                      f failure        it could not be started
  *                      o bytes, e bytes standard output, standard error
+ *                      s pid            (owner) the process waits for your part of its making
  *                      x code oom       it has ended for good and all is cleared away
  *     from the client  a                send me the output
  *                      i bytes, c       standard input, its end
  *                      w rows columns   the terminal's new size
  *                      q                do not start it again
+ *                      g, x             (owner) my part is done, or failed
  *                      d                (owner) I have done what CLEANUP would do
  *
  * Nothing is lost to a slow client: as long as one has not taken the current chunk, no further one is read.
@@ -207,6 +209,29 @@ void report(int fd)
     char message[sizeof failure + 1] = { 'f' };
     memcpy(message + 1, &failure, sizeof failure);
     SYS(sendto, fd, message, sizeof message, MSG_NOSIGNAL, NULL, 0);
+}
+
+/* Tell the owner something that needs an answer, and wait for it; if the owner goes away, what was begun is off. */
+long ask_owner(char kind, const void *content, size_t size)
+{
+    struct client *owner = clients;
+    char message[64] = { kind }, answer;
+    while (owner < clients + CLIENTS && !(owner->fd >= 0 && owner->owner))
+        owner++;
+    if (owner == clients + CLIENTS)
+        return blame(-ENOTCONN, "run hooks", "without who started the container");
+    memcpy(message + 1, content, size);
+    long n = SYS(sendto, owner->fd, message, size + 1, MSG_NOSIGNAL, NULL, 0);
+    while (n > 0 || n == -EINTR) {
+        n = SYS(recvfrom, owner->fd, &answer, 1, 0, NULL, NULL);
+        if (n > 0 && answer == 'g')
+            return 0;
+        if (n > 0 && answer == 'x')
+            n = 0;
+        else if (n > 0 && answer == 'a')
+            owner->wants = 1;
+    }
+    return blame(n < 0 ? n : -ECANCELED, "wait for", "who started the container");
 }
 
 static void offer_chunk(struct client *client)

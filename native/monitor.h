@@ -54,6 +54,9 @@ long run_wait(const char **argv, const int stdio[3]);
 /* agent.c */
 long tell_agent(int listener, int pid);
 
+/* monitor.c */
+long ask_owner(char kind, const void *content, size_t size);
+
 /* log.c */
 void log_open(void);
 void log_write(const char *stream, const char *data, size_t n);

@@ -47,6 +47,8 @@
     OP(29, KEYRING)   /* a new session keyring */                                                                     \
     OP(30, BECOME_ROOT) /* ids 0 of the new user namespace */                                                         \
     OP(31, TIME_OFFSETS) /* text for timens_offsets */                                                                \
+    OP(32, SYNC)      /* who: stop until its part is done; 1 the monitor's (NET_DEVICE), 2 the part of who started it */ \
+    OP(33, HOOK)      /* name path timeout_s state(JSON, cut before the pid) [argv] [environment] filter_flags filter */ \
     /* the root file system */                                                                                         \
     OP(40, PROPAGATION) /* path flags: classic propagation change */                                                  \
     OP(41, ROOT_OVERLAY) /* upper work [options] [lowers, top first] */                                               \
@@ -132,7 +134,9 @@ long make_overlay(struct plan *args, int user_namespace);
 #define SAY_READY 'R'
 #define SAY_LISTENER 'N'
 #define SAY_GO 'G'
+#define SAY_SYNC 'S'
 
+void default_signals(void);                                   /* process.c */
 /* process.c: execvpe(3); returns only on failure, with `failure` filled in */
 void run_program(const char **argv, const char **environment);
 long perform_process(struct operation_record *operation);      /* process.c */

@@ -130,7 +130,7 @@ void run_program(const char **argv, const char **environment)
 }
 
 /* Dispositions and mask as a program expects to find them. */
-static void default_signals(void)
+void default_signals(void)
 {
     struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } action = { 0 };
     uint64_t none = 0;

@@ -56,6 +56,10 @@ long perform(struct operation_record *operation)
         return mask(args);
     case OP_READONLY:
         return read_only(args);
+    case OP_SYNC:
+        return sync_with(args);
+    case OP_HOOK:
+        return hook(args);
     case OP_PIVOT:
         return pivot(args);
     case OP_ROOT_READONLY:

@@ -43,6 +43,10 @@ long join(struct plan *args);
 long loopback(void);
 long sysctl(struct plan *args);
 
+/* hook.c */
+long sync_with(struct plan *args);
+long hook(struct plan *args);
+
 /* console.c */
 long console(struct plan *args);
 

@@ -50,13 +50,14 @@ class Surroundings:
     the user namespace maps a single id · ``idmap``: lowers must be mapped to the container's ids by the monitor ·
     ``cgroup_mounts``: see :func:`~estiva.runtime.compile_mounts.mount_operations` · ``seccomp``: compiled program ·
     ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
-    before executing · ``init``: reap as process 1 · ``no_pivot`` ·
+    before executing · ``state``: the OCI state for hooks, but for its status and pid · ``init``: reap as process 1 ·
+    ``no_pivot`` ·
     ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 …
     """
 
     __slots__ = (
         "bind_devices", "cgroup_mounts", "deny_setgroups", "idmap", "init", "mountpoint", "no_pivot", "preserve_fds",
-        "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "start_socket", "userns",
+        "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "start_socket", "state", "userns",
     )  # fmt: skip
 
     def __init__(self, mountpoint: str, rootfs: RootfsMount | None = None) -> None:
@@ -69,6 +70,7 @@ class Surroundings:
         self.seccomp_flags = 0
         self.seccomp_agent: tuple[str, list[str]] = ("", [])
         self.preserve_fds = self.preserve_from = 0
+        self.state: dict[str, Any] | None = None
 
 
 def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
@@ -102,6 +104,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     _devices(out, spec, around, bool(user))
     if around.start_socket:
         out.add(plan.LISTEN, around.start_socket)
+    if spec.get("hooks"):
+        _hooks_before_pivot(out, spec, around)
     process = spec.get("process") or {}
     if process.get("terminal"):
         add_console(out, process, 1)
@@ -116,8 +120,16 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.PROPAGATION, "/", propagation_flags(linux["rootfsPropagation"]))
     if (spec.get("root") or {}).get("readonly"):
         out.add(plan.ROOT_READONLY)
-    add_process(out, process, around)
+    add_process(out, spec, process, around)
     return out
+
+
+def _hooks_before_pivot(out: Plan, spec: dict[str, Any], around: Surroundings) -> None:
+    from estiva.runtime import hooks
+
+    if hooks.of(spec, *hooks.BEFORE_PIVOT):
+        out.add(plan.SYNC, plan.SYNC_OWNER)
+    hooks.add_hooks(out, spec, "createContainer", "creating", around, filtered=False)
 
 
 def compile_exec(process: dict[str, Any], namespaces: int, pidfd: int, around: Surroundings) -> Plan:
@@ -140,7 +152,7 @@ def compile_exec(process: dict[str, Any], namespaces: int, pidfd: int, around: S
         out.add(plan.BECOME_ROOT)
     if process.get("terminal"):
         add_console(out, process, 0)
-    add_process(out, process, around)
+    add_process(out, {}, process, around)
     return out
 
 

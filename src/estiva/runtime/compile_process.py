@@ -32,8 +32,9 @@ def add_agent(out: Plan, around: Surroundings) -> None:
         out.add(plan.AGENT, *around.seccomp_agent)
 
 
-def add_process(out: Plan, process: dict[str, Any], around: Surroundings) -> None:
-    """From root of the container to the program, in the order in which privileges may be given up.
+def add_process(out: Plan, spec: dict[str, Any], process: dict[str, Any], around: Surroundings) -> None:
+    """From root of the container to the program, in the order in which privileges may be given up; *spec* is looked at
+    for the hooks that come right before the program.
 
     Raises Invalid naming the field that makes no sense.
     """
@@ -75,6 +76,12 @@ def add_process(out: Plan, process: dict[str, Any], around: Surroundings) -> Non
         out.extend(late)
     if around.start_socket:
         out.add(plan.WAIT_START)
+    if spec.get("hooks"):
+        from estiva.runtime import hooks
+
+        # Before the filter that comes last: the hooks load it themselves, while this process still has to fork.
+        filtered = no_new_privileges and not around.seccomp_agent[0]
+        hooks.add_hooks(out, spec, "startContainer", "created", around, filtered=filtered)
     if not around.seccomp_agent[0]:
         out.extend(late)
     if around.init:

@@ -33,6 +33,9 @@ def decode(message: bytes) -> EstivaError:
         return _exec_failure(number, text.removeprefix("exec "), reason)
     if operation == plan.EXTERNAL:
         return _external_failure(text.strip() or reason)
+    if operation == plan.HOOK:
+        told = number == errno.EREMOTEIO  # it ran, and how it ended is in the text
+        return Unavailable(f"running {text.removeprefix('run ')}" + ("" if told else f": {reason}"))
     if operation == plan.CHDIR:
         text = text.removeprefix("chdir to ")
         return CommandNotExecutable(f"working directory {text!r}: {reason}", "name one with --workdir")

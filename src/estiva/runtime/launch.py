@@ -13,7 +13,7 @@ from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LOG_FORMATS = {"k8s-file": 1, "json-file": 2}
 RESTART_POLICIES = {"on-failure": 1, "always": 2, "unless-stopped": 2}
@@ -97,11 +97,13 @@ def launch(
     attach: bool = False,
     keep: Sequence[int] = (),
     own_stdio: bool = True,
+    on_sync: Callable[[int], None] | None = None,
 ) -> Launched:
     """Carry out *work* (from :mod:`estiva.runtime.compile`); returns once its program runs.
 
     *name* is the monitor's command line; with *attach* the owner's line gets all output from the first byte on; *keep*
-    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper).  Raises
+    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper); *on_sync* is called
+    with the process id where the plan says SYNC, and if it raises, nothing is started.  Raises
     CommandNotFound, CommandNotExecutable or another EstivaError that names the operation that failed; everything made
     is then undone.
     """
@@ -116,6 +118,9 @@ def launch(
         finally:
             os.close(theirs)
         message = receive(ours, 4096)
+        while message[:1] == b"s":
+            _answer(ours, message, on_sync)
+            message = receive(ours, 4096)
         helper.wait(pid)
         if message[:1] == b"f":
             raise decode(message[1:])
@@ -125,6 +130,19 @@ def launch(
         os.close(ours)
         raise
     return Launched(struct.unpack("=i", message[1:5])[0], ours)
+
+
+def _answer(line: int, message: bytes, on_sync: Callable[[int], None] | None) -> None:
+    """Do the owner's part while the container's process waits; if that fails, wait until all is undone, then raise."""
+    try:
+        if on_sync is not None:
+            on_sync(struct.unpack("=i", message[1:5])[0])
+    except BaseException:
+        os.write(line, b"x")
+        while receive(line, 4096):
+            pass
+        raise
+    os.write(line, b"g")
 
 
 def execute_inside(work: Plan, environ: dict[str, str], keep: Sequence[int] = ()) -> int:

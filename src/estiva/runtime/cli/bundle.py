@@ -6,7 +6,7 @@ import json
 import os
 import re
 
-from estiva.errors import Invalid, NotFound, Unsupported
+from estiva.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ OCI_VERSION = "1.2.0"
 def load(bundle: str) -> dict[str, Any]:
     """The configuration of the bundle in directory *bundle*, with ``root.path`` absolute.
 
-    Raises NotFound without a config.json, Invalid naming the field, Unsupported for hooks that cannot be run.
+    Raises NotFound without a config.json, Invalid naming the field.
     """
     path = os.path.join(bundle, "config.json")
     try:
@@ -51,9 +51,10 @@ def check(spec: Any) -> None:
     process = spec.get("process")
     if process is not None:
         check_process(process)
-    for name in ("createContainer", "startContainer"):
-        if (spec.get("hooks") or {}).get(name):
-            raise Unsupported(f"hooks.{name}: hooks inside the container are not run", "use createRuntime or poststart")
+    if spec.get("hooks"):
+        from estiva.runtime import hooks
+
+        hooks.check(spec["hooks"])
 
 
 def check_process(process: dict[str, Any]) -> None:

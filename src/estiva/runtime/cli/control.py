@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from estiva.errors import Conflict, EstivaError, Invalid, NotFound
+from estiva.errors import Conflict, Invalid, NotFound
 from estiva.runtime.cli import records
 from estiva.runtime.cli.create import run_hooks
 
@@ -67,10 +67,7 @@ def delete(root: str, container_id: str, force: bool) -> None:
         raise Conflict(f'deleting container "{container_id}": it is {status}', "stop it, or use --force")
     _end(record)
     record.cgroup().remove()
-    try:
-        run_hooks(record, record.config(), ("poststop",), "stopped")
-    except EstivaError as error:  # logged and passed over: runtime-spec runtime.md "Lifecycle"
-        sys.stderr.write(f"estiva-runtime: {error}\n")
+    run_hooks(record, record.config(), ("poststop",), "stopped")  # before its record goes: a delete can be repeated
     record.remove()
 
 

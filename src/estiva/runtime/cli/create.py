@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import sys
 
-from estiva.errors import Conflict, EstivaError, Invalid, Unavailable
+from estiva.errors import Conflict, EstivaError, Invalid
 from estiva.linux.unix import connect
 from estiva.runtime import plan, seccomp
 from estiva.runtime.cgroup import driver, hierarchy, mounts
@@ -52,11 +52,11 @@ def create(
             record.fields["cgroup_path"] = handle.path
             record.save()
             check_program(record.pid, spec["process"])
-            run_hooks(record, spec, ("prestart", "createRuntime"), "creating")
         except BaseException:
             if record.pid:
                 _stop(record)
             handle.remove()
+            run_hooks(record, spec, ("poststop",), "stopped")
             raise
     except BaseException:
         record.remove()
@@ -109,7 +109,14 @@ def _launch(
     monitor.procs = handle.procs_paths
     monitor.terminal = bool(console)
     kept = list(range(3, 3 + preserve_fds))
-    launched = launch(work, monitor, ["estiva-runtime", record.container_id], keep=kept, own_stdio=False)
+    launched = launch(
+        work,
+        monitor,
+        ["estiva-runtime", record.container_id],
+        keep=kept,
+        own_stdio=False,
+        on_sync=lambda pid: run_hooks(record, spec, ("prestart", "createRuntime"), "creating", pid),
+    )
     os.close(launched.fd)
     record.fields["pid"] = launched.pid
     record.fields["starttime"] = start_time(launched.pid)
@@ -128,6 +135,8 @@ def surroundings(record: Record, spec: dict[str, Any], preserve_fds: int) -> Sur
         around.seccomp_flags = seccomp.filter_flags(linux["seccomp"])
         state = record.state("" if record.pid else "creating")
         around.seccomp_agent = seccomp.agent(linux["seccomp"], state, executed=bool(record.pid))
+    if spec.get("hooks"):
+        around.state = record.state("creating")
     if preserve_fds:
         around.preserve_fds, around.preserve_from = preserve_fds, KEEP_FROM
     return around
@@ -152,36 +161,17 @@ def start_time(pid: int) -> int:
     return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
-def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], status: str) -> None:
-    """Run the hooks of these names with the state on standard input; the first that fails ends it.
+def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], status: str, pid: int = 0) -> None:
+    """Run the hooks of these names in this process's namespaces; those after the container's end only warn.
 
     runtime-spec config.md "POSIX-platform Hooks"
     """
-    hooks = [hook for name in names for hook in (spec.get("hooks") or {}).get(name) or ()]
-    if not hooks:
+    if not spec.get("hooks"):
         return
-    import subprocess
+    from estiva.runtime import hooks
 
-    state = json.dumps(record.state(status)).encode()
-    for hook in hooks:
-        environment = dict(entry.split("=", 1) for entry in hook.get("env") or () if "=" in entry)
-        try:
-            result = subprocess.run(
-                hook.get("args") or [hook["path"]],
-                executable=hook["path"],
-                input=state,
-                env=environment,
-                timeout=hook.get("timeout"),
-                capture_output=True,
-                check=False,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise Unavailable(f"running hook {hook['path']}: {error}") from error
-        if result.returncode:
-            said = result.stderr.decode(errors="replace").strip()
-            raise Unavailable(
-                f"running hook {hook['path']}: exit code {result.returncode}" + (f": {said}" if said else "")
-            )
+    for warning in hooks.run(spec, names, record.state(status, pid), warn=status == "stopped"):
+        sys.stderr.write(f"estiva-runtime: {warning}\n")
 
 
 def start(record: Record) -> None:
@@ -193,7 +183,7 @@ def start(record: Record) -> None:
     if message[:1] == b"F":
         raise decode(message[1:])
     try:
-        run_hooks(record, record.config(), ("poststart",), "running")
+        run_hooks(record, record.config(), ("poststart",), "running", record.pid)
     except EstivaError:
         _stop(record)
         raise

@@ -70,14 +70,14 @@ class Record:
         handle = self.cgroup()
         return "paused" if handle.dirs and handle.frozen() else "running"
 
-    def state(self, status: str = "") -> dict[str, Any]:
-        """The OCI state."""
+    def state(self, status: str = "", pid: int = 0) -> dict[str, Any]:
+        """The OCI state; *pid* where none is recorded yet."""
         status = status or self.status()
         return {
             "ociVersion": OCI_VERSION,
             "id": self.container_id,
             "status": status,
-            "pid": self.pid if status not in ("stopped", "creating") else 0,
+            "pid": pid or (self.pid if status not in ("stopped", "creating") else 0),
             "bundle": self.fields["bundle"],
             "rootfs": self.fields["rootfs"],
             "created": self.fields["created"],
