@@ -134,8 +134,7 @@ static void child_main(int channel, struct pipes *pipes, struct groups *groups, 
         child_fails();
     }
     close_groups(groups);
-    if (!config.orphan || config.terminal)
-        SYS(setsid);
+    SYS(setsid); /* signals to the group of whoever started us are not ours, nor is its terminal (TIOCSTI) */
     if (pipes->output[1] >= 0) {
         SYS(dup3, pipes->input[0], 0, 0);
         SYS(dup3, pipes->output[1], 1, 0);

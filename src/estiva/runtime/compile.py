@@ -98,12 +98,12 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         _id_map(linux.get("gidMappings")) if user else "",
         int(bool(user and around.deny_setgroups)),
     )
+    if around.start_socket:  # while its directory's owner: a user namespace's root may not write there
+        out.add(plan.LISTEN, around.start_socket)
     _enter(out, spec, made, joined)
     add_root(out, around)
     out.extend(mount_operations(spec.get("mounts") or (), around.cgroup_mounts))
     _devices(out, spec, around, bool(user))
-    if around.start_socket:
-        out.add(plan.LISTEN, around.start_socket)
     if spec.get("hooks"):
         _hooks_before_pivot(out, spec, around)
     process = spec.get("process") or {}
