@@ -81,7 +81,8 @@
     OP(71, EXEC)      /* [argv] [environment] */                                                                      \
     OP(72, PAUSE)     /* (no arguments) report ready and sleep for ever */                                            \
     OP(73, KEEP_FDS)  /* count first: EXEC passes on that many descriptors from `first`, as 3, 4, … */                  \
-    OP(74, AGENT)     /* path [parts]: of the monitor; who gets the listener of SECCOMP; the pid goes between parts */
+    OP(74, AGENT)     /* path [parts]: of the monitor; who gets the listener of SECCOMP; the pid goes between parts */  \
+    OP(75, LANDLOCK)  /* least_abi file_rights port_rights scopes [paths] [rights of each] [port rights port rights…] */
 
 enum operation {
 #define ENUMERATE(number, name) OP_##name = number,

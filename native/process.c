@@ -64,6 +64,17 @@ static long set_capabilities(struct plan *args)
     return 0;
 }
 
+void raise_permitted(void)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[2];
+    if (SYS(prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 0 || SYS(capget, &header, data) < 0)
+        return;
+    for (int i = 0; i < 2; i++)
+        data[i].effective = data[i].permitted;
+    SYS(capset, &header, data);
+}
+
 /* Enter the working directory, made where missing; it must lie inside the root (CVE-2024-21626). */
 static long change_dir(struct plan *args)
 {
@@ -205,8 +216,6 @@ static void reap_for_ever(int child)
     uint64_t all = ~0ull;
     struct { int number; char rest[124]; } info;
     SYS(close_range, 3, ~0u, 0);
-    SYS(prctl, PR_SET_NAME, "init", 0, 0, 0);
-    rename_process("init");
     for (;;) {
         long number = SYS(rt_sigtimedwait, &all, &info, NULL, sizeof all);
         if (number == SIGCHLD) {
@@ -226,6 +235,8 @@ static long become_init(void)
 {
     uint64_t all = ~0ull;
     SYS(rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+    SYS(prctl, PR_SET_NAME, "init", 0, 0, 0); /* before the child can see it; EXEC renames that */
+    rename_process("init");
     /* Not clone3: the filter may be in force already, and the default one knows clone only. */
     long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
     if (child < 0)
@@ -327,6 +338,8 @@ long perform_process(struct operation_record *operation)
         return named(SYS(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl", "PR_SET_NO_NEW_PRIVS");
     case OP_SECCOMP:
         return load_filter(args);
+    case OP_LANDLOCK:
+        return landlock(args);
     case OP_BOUNDING:
         return set_bounding((uint64_t)next_int(args));
     case OP_IDS:

@@ -7,6 +7,11 @@
 /* process.c: signals, descriptors and the parent's death as the program will find them; once, before a filter */
 long settle(void);
 
+/* Without no_new_privs only a capable process may load a filter or restrict itself by Landlock: what a change of user
+ * took from the effective set is still permitted, until CAPABILITIES. */
+void raise_permitted(void);
+
 long load_filter(struct plan *args); /* seccomp.c */
+long landlock(struct plan *args);    /* landlock.c */
 
 #endif

@@ -17,7 +17,6 @@
  */
 #include "process.h"
 
-#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
@@ -112,19 +111,6 @@ static const char *unknown_flag(unsigned long flags)
     return NULL;
 }
 
-/* Without no_new_privs only a capable process may load a filter: what a change of user took from the effective set is
- * still permitted, until CAPABILITIES. */
-static void raise_permitted(void)
-{
-    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
-    struct __user_cap_data_struct data[2];
-    if (SYS(capget, &header, data) < 0)
-        return;
-    for (int i = 0; i < 2; i++)
-        data[i].effective = data[i].permitted;
-    SYS(capset, &header, data);
-}
-
 long load_filter(struct plan *args)
 {
     unsigned long flags = (unsigned long)next_int(args);
@@ -134,8 +120,7 @@ long load_filter(struct plan *args)
     long done = settle();
     if (done < 0)
         return done;
-    if (SYS(prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0)
-        raise_permitted();
+    raise_permitted();
     done = flags & SECCOMP_FILTER_FLAG_NEW_LISTENER ? load_with_listener(flags, &filter)
                                                          : SYS(seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
     if (done == -EINVAL) {

@@ -17,6 +17,14 @@ from estiva.runtime.cli import information
 from helpers.images import busybox_layer
 
 MAIN = os.path.join(estiva.runtime.__path__[0], "__main__.py")
+PROBE = Path(__file__).parent / "probe.c"
+
+
+def compile_probe(rootfs: Path) -> str:
+    """Put the program of probe.c into a root file system; its path there."""
+    command = ["cc", "-static", "-O1", "-Wall", "-o", str(rootfs / "bin/probe"), str(PROBE)]
+    subprocess.run(command, check=True, timeout=60)
+    return "/bin/probe"
 
 
 class Runtime:

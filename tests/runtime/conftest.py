@@ -18,7 +18,7 @@ from estiva.runtime.cgroup import hierarchy
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.launch import Launched, MonitorSpec, launch
 from estiva.spec.rootfs import RootfsMount
-from helpers.bundle import Runtime
+from helpers.bundle import Runtime, compile_probe
 from helpers.images import busybox_layer
 
 BASE: dict[str, Any] = {
@@ -116,6 +116,12 @@ def lower(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=BytesIO(busybox_layer())) as archive:
         archive.extractall(directory, numeric_owner=True)  # ours, and as root with its owners
     return directory
+
+
+@pytest.fixture(scope="session")
+def probe(lower: Path) -> str:
+    """The path, in boxes, of a program that tells what the kernel says about it; see helpers/probe.c."""
+    return compile_probe(lower)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from estiva.engine.launching import OWN_RUNTIMES, add_seccomp, surroundings
 from estiva.errors import Conflict, Invalid
 from estiva.monitor.client import Attachment
 from estiva.runtime import capabilities
-from estiva.runtime.compile import NAMESPACES, compile_exec
+from estiva.runtime.compile import NAMESPACES
+from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
 
@@ -113,7 +114,7 @@ def _launch(container: Container, program: Program, pid: int, pidfd: int, detach
     else:
         monitor.procs = find_cgroup(container).procs_paths
         add_seccomp(container, spec, around, pid)
-        work = compile_exec(process, _namespaces(spec), KEEP_FROM, around)
+        work = compile_exec(spec, process, _namespaces(spec), KEEP_FROM, around)
     launched = launch(work, monitor, [f"estiva-exec {container.name}"], attach=not detach, keep=keep)
     if detach:
         os.close(launched.fd)

@@ -132,30 +132,6 @@ def _hooks_before_pivot(out: Plan, spec: dict[str, Any], around: Surroundings) -
     hooks.add_hooks(out, spec, "createContainer", "creating", around, filtered=False)
 
 
-def compile_exec(process: dict[str, Any], namespaces: int, pidfd: int, around: Surroundings) -> Plan:
-    """The plan that runs *process* in the namespaces (a mask of clone flags) of a running container whose pidfd is the
-    helper's descriptor *pidfd*."""
-    out = Plan()
-    add_agent(out, around)
-    if around.userns:
-        out.add(plan.JOIN, around.userns, NAMESPACES["user"])
-    if namespaces & NAMESPACES["pid"]:
-        out.add(plan.JOIN_FD, pidfd, NAMESPACES["pid"])
-    out.add(plan.CLONE, 0, "", "", 0)
-    if process.get("oomScoreAdj") is not None:
-        out.add(plan.OOM_SCORE, process["oomScoreAdj"])
-    out.add(plan.HIDE)
-    rest = namespaces & ~NAMESPACES["pid"]
-    if rest:
-        out.add(plan.JOIN_FD, pidfd, rest)
-    if namespaces & NAMESPACES["user"]:
-        out.add(plan.BECOME_ROOT)
-    if process.get("terminal"):
-        add_console(out, process, 0)
-    add_process(out, {}, process, around)
-    return out
-
-
 def _namespaces(linux: dict[str, Any]) -> tuple[int, list[tuple[str, str]]]:
     """The clone flags of namespaces to make, and (kind, path) of those to join."""
     made, joined = 0, []

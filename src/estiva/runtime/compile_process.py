@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from estiva.runtime.compile import Surroundings
+    from estiva.runtime.landlock import Arguments
+
+ANNOTATION = "org.estiva.landlock"  # see runtime/landlock.py
 
 RLIMITS = {
     "RLIMIT_CPU": 0, "RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_STACK": 3, "RLIMIT_CORE": 4, "RLIMIT_RSS": 5,
@@ -26,6 +29,16 @@ def add_console(out: Plan, process: dict[str, Any], bind: int) -> None:
     out.add(plan.CONSOLE, size.get("height", 0), size.get("width", 0), uid, bind)
 
 
+def landlock(spec: dict[str, Any]) -> Arguments | None:
+    """The Landlock rules of the configuration, if it has any."""
+    annotations = spec.get("annotations")
+    if not annotations or ANNOTATION not in annotations:
+        return None
+    from estiva.runtime.landlock import from_annotations
+
+    return from_annotations(annotations)
+
+
 def add_agent(out: Plan, around: Surroundings) -> None:
     """Who gets the listener of the filter: for the monitor, so before CLONE."""
     if around.seccomp_agent[0]:
@@ -33,8 +46,8 @@ def add_agent(out: Plan, around: Surroundings) -> None:
 
 
 def add_process(out: Plan, spec: dict[str, Any], process: dict[str, Any], around: Surroundings) -> None:
-    """From root of the container to the program, in the order in which privileges may be given up; *spec* is looked at
-    for the hooks that come right before the program.
+    """The *process* of a container of the configuration *spec*, from root of the container to the program, in the order
+    in which privileges may be given up; the hooks that come right before the program included.
 
     Raises Invalid naming the field that makes no sense.
     """
@@ -61,6 +74,9 @@ def add_process(out: Plan, spec: dict[str, Any], process: dict[str, Any], around
     out.add(plan.IDS, user.get("uid", 0), user.get("gid", 0), int(not around.deny_setgroups), groups)
     if user.get("umask") is not None:
         out.add(plan.UMASK, user["umask"])
+    fence = landlock(spec)
+    if fence:
+        out.add(plan.LANDLOCK, *fence)
     if around.seccomp and not no_new_privileges:  # then only a capable process may load a filter
         out.add(plan.SECCOMP, around.seccomp_flags, around.seccomp)
     if caps is not None:

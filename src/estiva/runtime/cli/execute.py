@@ -9,7 +9,8 @@ from estiva.errors import Conflict, Invalid
 from estiva.runtime import capabilities, plan
 from estiva.runtime.cli.bundle import check_process
 from estiva.runtime.cli.create import lower_rlimits, surroundings
-from estiva.runtime.compile import NAMESPACES, compile_exec
+from estiva.runtime.compile import NAMESPACES
+from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
 from estiva.runtime.plan import Plan
@@ -83,7 +84,7 @@ def execute(record: Record, process: dict[str, Any], *, console: str = "", prese
     pidfd = os.pidfd_open(record.pid)
     try:
         work = Plan().add(plan.ORPHAN, "", os.path.abspath(console) if console else "")
-        work.extend(compile_exec(process, namespaces_of(record.pid), KEEP_FROM, around))
+        work.extend(compile_exec(spec, process, namespaces_of(record.pid), KEEP_FROM, around))
         monitor = MonitorSpec()
         monitor.procs = record.cgroup().procs_paths
         monitor.terminal = bool(console)
