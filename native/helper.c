@@ -133,6 +133,8 @@ __attribute__((used, noreturn)) void start(long *stack)
     while (next_operation(&plan, &operation)) {
         if (operation.code == OP_CLONE)
             monitor_main(plan, operation.args);
+        if (operation.code == OP_HOLD)
+            hold(&operation.args);
         if (configure(&operation))
             continue;
         if ((operation.code == OP_LAYER ? hold_layer(&operation.args) : perform(&operation)) < 0) {

@@ -491,17 +491,6 @@ static void back_off(int64_t *delay)
         turn(deadline);
 }
 
-static void clear_cgroups(void)
-{
-    if (config.kill_path && *config.kill_path)
-        write_file(config.kill_path, "1", 1);
-    for (const char **dir = config.dirs; *dir; dir++) {
-        struct { int64_t sec, nsec; } moment = { 0, 2000000 };
-        for (int tries = 0; tries < 500 && SYS(unlinkat, AT_FDCWD, *dir, AT_REMOVEDIR) == -EBUSY; tries++)
-            SYS(nanosleep, &moment, NULL);
-    }
-}
-
 static void clear_away(void)
 {
     const int ours[3] = { -1, -1, -1 };

@@ -43,6 +43,10 @@ struct life {
     int64_t began;    /* monotonic, ns */
 };
 
+/* cgroup.c */
+void clear_cgroups(void);
+void hold(struct plan *args) __attribute__((noreturn));
+
 /* layer.c */
 long hold_layer(struct plan *args);
 void release_layers(void);

@@ -34,6 +34,7 @@
     OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
     OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
     OP(15, LAYER)     /* lock_fd directory index tar mount_point: an EROFS layer, mounted while anybody holds it */    \
+    OP(130, HOLD)     /* fd: no more than sleep until the other end of this pipe is closed */                         \
     /* namespaces */                                                                                                   \
     OP(20, JOIN)      /* path type: setns */                                                                          \
     OP(21, JOIN_FD)   /* fd types: setns by pidfd */                                                                  \

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from estiva.errors import Conflict, Invalid, Unsupported
-from estiva.runtime.cgroup import driver, hierarchy
+from estiva.runtime.cgroup import apply, driver, hierarchy
+from estiva.runtime.cgroup import handle as handle_module
 from estiva.runtime.cgroup.files import read_int, read_text, write_text
 
 pytestmark = pytest.mark.needs_root
@@ -40,9 +41,10 @@ def hierarchies():
     if found.mode == "none":
         pytest.skip("no cgroup hierarchy is mounted")
     yield found
-    for mount in found.mounts():
-        if os.path.isdir(mount + PARENT):
-            os.rmdir(mount + PARENT)
+    left = [mount + PARENT for mount in found.mounts() if os.path.isdir(mount + PARENT)]
+    for directory in left:
+        handle_module.remove_tree(directory)
+    assert left == []
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def make(hierarchies):
 
     yield make_one
     for handle in handles:
-        handle.remove()
+        handle.remove()  # the last one takes the parent along
     for handle in handles:
         assert not handle.exists()
 
@@ -104,6 +106,7 @@ def test_a_process_joins_every_hierarchy_and_all_is_gone_after_removal(hierarchi
     end(process)
     handle.remove()
     assert not handle.exists()
+    assert not any(os.path.exists(mount + PARENT) for mount in hierarchies.mounts())
     handle.remove()
 
 
@@ -302,3 +305,167 @@ def test_nothing_stays_of_the_write_that_the_kernel_refuses(make):
     handle = make({})
     with pytest.raises(OSError, match="no-such-file"):
         write_text(f"{handle.dirs[0]}/no-such-file", "1")
+
+
+STARTS = """
+from estiva.runtime.cgroup import driver, hierarchy
+found = hierarchy.detect()
+for turn in range(60):
+    handle = driver.create(found, f"{PARENT}/{os.getpid()}", {})
+    assert len(handle.dirs) == len(found.mounts())
+    handle.remove()
+"""
+
+
+def test_starts_and_ends_at_the_same_time_share_the_parent(hierarchies):
+    """Whoever ends last removes it; nobody who starts meanwhile stumbles over that."""
+    program = f"import os, sys\nsys.path[:] = {sys.path!r}\nPARENT = {PARENT!r}\n{STARTS}"
+    processes = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE) for _ in range(4)]
+    said = [process.communicate(timeout=120)[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0, 0], said
+
+
+def test_parents_that_others_made_stay(hierarchies, make):
+    for mount in hierarchies.mounts():
+        os.mkdir(mount + PARENT)
+    handle = make({}, name="deep/c")
+    handle.remove()
+    for mount in hierarchies.mounts():
+        assert [entry.name for entry in os.scandir(mount + PARENT) if entry.is_dir()] == []
+        os.rmdir(mount + PARENT)
+
+
+def test_a_cgroup_that_was_prepared_keeps_its_limits(hierarchies, make):
+    need(hierarchies, "pids")
+    for mount in hierarchies.mounts():
+        os.makedirs(f"{mount}{PARENT}/mine")
+    write_text(f"{hierarchies.v1['pids']}{PARENT}/mine/pids.max", "77")
+    handle = make({}, name="mine")
+    assert handle.stats().pids_limit == 77
+    with pytest.raises(Invalid):
+        driver.create(hierarchies, handle.path, {"cpu": {"cpus": "4090"}, "pids": {"limit": 5}})
+    assert handle.stats().pids_limit == 77, "a failed start leaves what was there"
+    handle.remove()
+    for mount in hierarchies.mounts():
+        os.rmdir(mount + PARENT)
+
+
+def test_a_frozen_or_threaded_place_is_refused(hierarchies, make):
+    if not hierarchies.v2:
+        pytest.skip("no unified hierarchy is mounted")
+    outer = make({}, name="outer", among=unified_only())
+    outer.freeze()
+    with pytest.raises(Conflict, match="frozen"):
+        driver.create(unified_only(), f"{PARENT}/outer/c", {})
+    outer.thaw()
+    write_text(f"{outer.v2_dir}/cgroup.type", "threaded")
+    with pytest.raises(Conflict, match="domain invalid"):
+        driver.create(unified_only(), f"{PARENT}/outer/c", {})
+    assert not os.path.exists(f"{outer.v2_dir}/c")
+
+
+def test_processes_beside_child_cgroups_are_named_as_the_trouble(hierarchies, make):
+    """cgroup-v2.rst "No Internal Process Constraint"."""
+    found = unified_only()
+    controller = next(iter(sorted(found.v2_controllers & {"hugetlb", "pids"})), None)
+    if controller is None:
+        pytest.skip("the unified hierarchy hands out neither pids nor hugetlb")
+    outer = make({}, name="outer", among=found)
+    process = sleeper(outer)
+    file = {"hugetlb": "hugetlb.2MB.max", "pids": "pids.max"}[controller]
+    with pytest.raises(Conflict, match=f"enabling the {controller} controller in .*/outer: processes are in"):
+        driver.create(found, f"{PARENT}/outer/c", {"unified": {file: "0"}})
+    end(process)
+    inner = driver.create(found, f"{PARENT}/outer/c", {"unified": {file: "0"}})
+    assert read_text(f"{inner.v2_dir}/{file}") == "0"
+    inner.remove()
+
+
+BOMB = """
+def bomb():
+    while True:
+        try:
+            if os.fork() == 0: continue
+        except OSError: pass
+print('in', flush=True)
+bomb()
+"""
+
+
+@pytest.mark.parametrize("kind", ["all", "v1 only"])
+def test_a_fork_bomb_is_ended(hierarchies, make, kind):
+    among = hierarchies
+    if kind == "v1 only":
+        need(hierarchies, "freezer", "pids")
+        among = hierarchy.Hierarchies(hierarchies.v1, None, frozenset())
+    handle = make({"pids": {"limit": 200}} if "pids" in {*among.v1, *among.v2_controllers} else {}, among=among)
+    process = spawn(handle, BOMB)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "in\n"
+    time.sleep(0.3)
+    handle.kill()
+    assert process.wait(timeout=20) == -signal.SIGKILL
+    deadline = time.monotonic() + 20
+    while handle.pids():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.stdout.close()
+
+
+def test_an_update_that_is_refused_changes_nothing(hierarchies, make):
+    need(hierarchies, "memory", "cpu", "cpuset")
+    handle = make({"memory": {"limit": 64 << 20, "swap": 64 << 20}, "cpu": {"quota": 20000, "period": 100000}})
+    names = [
+        (handle.v1_dir("memory"), "memory.limit_in_bytes"),
+        (handle.v1_dir("memory"), "memory.memsw.limit_in_bytes"),
+        (handle.v1_dir("cpu"), "cpu.cfs_quota_us"),
+        (handle.v1_dir("cpu"), "cpu.shares"),
+    ]
+    before = [read_text(f"{directory}/{file}") for directory, file in names]
+    change = {"memory": {"limit": 128 << 20, "swap": 256 << 20}, "cpu": {"quota": 40000, "shares": 99, "cpus": "4090"}}
+    with pytest.raises(Invalid, match=r"cpuset\.cpus"):
+        handle.update(change)
+    assert [read_text(f"{directory}/{file}") for directory, file in names] == before
+
+
+def test_burst_quota_and_period_move_together(hierarchies, make):
+    need(hierarchies, "cpu")
+    handle = make({"cpu": {"quota": 20000, "period": 100000, "burst": 20000}})
+    directory = handle.v1_dir("cpu")
+    for quota, burst in ((90000, 80000), (10000, 5000), (-1, 0)):
+        handle.update({"cpu": {"quota": quota, "burst": burst}})
+        assert read_int(f"{directory}/cpu.cfs_quota_us") == quota
+        assert read_int(f"{directory}/cpu.cfs_burst_us") == burst
+    with pytest.raises(Invalid, match="burst"):
+        handle.update({"cpu": {"quota": 10000, "burst": 20000}})
+    assert read_int(f"{directory}/cpu.cfs_quota_us") == -1
+
+
+def test_programs_of_others_stay_and_ours_is_replaced(hierarchies, make):
+    from estiva.linux import bpf
+
+    if not hierarchies.v2:
+        pytest.skip("no unified hierarchy is mounted")
+    handle = make({"devices": DEVICES}, among=unified_only())
+    fd = os.open(handle.v2_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        (first,) = bpf.prog_query(fd, bpf.BPF_CGROUP_DEVICE)
+        handle.update({"pids": {}})
+        assert bpf.prog_query(fd, bpf.BPF_CGROUP_DEVICE) == [first], "no rules, no change"
+        handle.update({"devices": DEVICES})
+        (second,) = bpf.prog_query(fd, bpf.BPF_CGROUP_DEVICE)
+        assert second != first
+        other_name, bpf.DEVICES_NAME = bpf.DEVICES_NAME, "not_ours"
+        try:
+            allow_all = bytes.fromhex("b7000000010000009500000000000000")
+            apply.attach_device_program(handle.v2_dir, allow_all)
+        finally:
+            bpf.DEVICES_NAME = other_name
+        assert len(bpf.prog_query(fd, bpf.BPF_CGROUP_DEVICE)) == 2
+        handle.update({"devices": DEVICES})
+        programs = bpf.prog_query(fd, bpf.BPF_CGROUP_DEVICE)
+        assert len(programs) == 2
+        assert second not in programs
+    finally:
+        os.close(fd)
+    assert output(handle, OPENS) == (0, "1 1 0 0 1 1")

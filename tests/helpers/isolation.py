@@ -186,12 +186,11 @@ class Isolation:
         return next((h for h in self.hierarchies if h.kind == "cgroup2"), self.hierarchies[0])
 
     def cgroups(self) -> set[str]:
-        """The directories below the session's own cgroups, but for the one parent of all containers: it stays."""
+        """The directories below the session's own cgroups."""
         found: set[str] = set()
         for hierarchy in self.hierarchies if self.cgroups_are_own else ():
             for directory, names, _ in os.walk(hierarchy.mount_point):
                 found.update(f"{directory}/{name}" for name in names)
-            found.discard(f"{hierarchy.mount_point}/estiva")
         return found
 
     def outside(self, command: list[str]) -> list[str]:

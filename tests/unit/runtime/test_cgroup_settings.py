@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estiva.errors import Invalid, Unsupported
+from estiva.errors import Conflict, Invalid, Unsupported
 from estiva.runtime.cgroup import devicerules, driver, hierarchy, settings
 
 # The files a kernel 6.1 puts into a cgroup whose parent hands these controllers down.
@@ -212,15 +212,15 @@ def test_unlimited_is_spelled_as_each_version_wants_it():
     ]
     assert writes("memory", settings.V2, memory={"limit": -1}) == [("memory.swap.max", "max"), ("memory.max", "max")]
     assert writes("pids", settings.V1, pids={"limit": -1}) == [("pids.max", "max")]
-    assert writes("cpu", settings.V2, cpu={"quota": -1}) == [("cpu.max", "max 100000")]
+    assert writes("cpu", settings.V2, cpu={"quota": -1}) == [("cpu.max", "max")]
 
 
 def test_nothing_asked_is_nothing_written():
     for version in (settings.V1, settings.V2):
         for controller in version:
             assert writes(controller, version) == []
-            assert writes(controller, version, memory={"limit": 0}, pids={"limit": 0}, cpu={}) == []
-    assert settings.needed({"memory": {}, "pids": {"limit": 0}, "devices": [{"allow": False}]}) == {}
+            assert writes(controller, version, memory={"limit": 0}, pids={}, cpu={}) == []
+    assert settings.needed({"memory": {}, "pids": {}, "devices": [{"allow": False}]}) == {}
 
 
 def test_impossible_swap_is_invalid():
@@ -237,22 +237,32 @@ def test_unified_files_cannot_leave_the_cgroup():
 
 
 def test_v1_device_rules_are_one_write_each():
-    assert devicerules.v1_writes(
-        [
-            {"allow": False, "access": "rwm"},
-            {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
-            {"allow": True, "major": 7, "access": "m"},
-            {"allow": True, "type": "p", "access": "rwm"},
-        ]
-    ) == [
+    rules = [
+        {"allow": False, "access": "rwm"},
+        {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rw"},
+        {"allow": True, "major": 7, "access": "m"},
+        {"allow": True, "type": "p", "access": "rwm"},
+    ]
+    assert devicerules.v1_writes(rules) == [
         ("devices.deny", "a"),
-        ("devices.allow", "c 1:3 rw"),
         ("devices.allow", "b 7:* m"),
+        ("devices.allow", "c 1:3 rw"),
         ("devices.allow", "c 7:* m"),
     ]
     for rule in ({"type": "x"}, {"access": "rx"}):
         with pytest.raises(Invalid, match=r"devices\[0\]"):
             devicerules.v1_writes([rule])
+
+
+def test_v1_device_rules_change_without_a_moment_of_refusal():
+    before = ["c 1:3 rwm", "c 1:5 r", "b 8:0 rw"]
+    rules = [{"allow": True, "type": "c", "major": 1, "minor": minor, "access": "r"} for minor in (3, 5, 7)]
+    assert devicerules.v1_writes(rules, before) == [
+        ("devices.allow", "c 1:3 r"),
+        ("devices.allow", "c 1:7 r"),
+        ("devices.deny", "b 8:0 rw"),
+        ("devices.deny", "c 1:3 wm"),
+    ]
 
 
 def bpf_run(code, kind, major, minor, access):
@@ -293,26 +303,199 @@ rule = st.fixed_dictionaries(
 )
 
 
-@given(
-    st.lists(rule, max_size=8),
-    st.sampled_from(["b", "c"]),
-    st.integers(0, 2),
-    st.integers(0, 2),
-    st.sets(st.sampled_from("mrw"), min_size=1),
-)
-def test_the_last_rule_that_matches_decides_about_each_access(rules, kind, major, minor, accesses):
-    def allowed(access):
-        verdict = False
-        for entry in rules:
-            if (
-                entry.get("type", "a") in ("a", kind)
-                and entry.get("major", -1) in (-1, major)
-                and entry.get("minor", -1) in (-1, minor)
-                and access in entry["access"]
-            ):
-                verdict = entry["allow"]
-        return verdict
+def oci_allows(rules, kind, major, minor, access):
+    """The specification: the last rule that matches decides."""
+    verdict = False
+    for entry in rules:
+        if (
+            entry.get("type", "a") in ("a", kind)
+            and entry.get("major", -1) in (-1, major)
+            and entry.get("minor", -1) in (-1, minor)
+            and access in entry["access"]
+        ):
+            verdict = entry["allow"]
+    return verdict
 
+
+class V1Controller:
+    """security/device_cgroup.c: behaviour and exceptions, as writes change them and checks use them."""
+
+    def __init__(self):
+        self.allow_all, self.exceptions = True, {}
+
+    def write(self, file, text):
+        allow = file == "devices.allow"
+        if text == "a":
+            self.allow_all, self.exceptions = allow, {}
+            return
+        kind, numbers, access = text.split()
+        key = (kind, *numbers.split(":"))
+        if allow == self.allow_all:
+            self.exceptions[key] = self.exceptions.get(key, set()) - set(access)
+        else:
+            self.exceptions[key] = self.exceptions.get(key, set()) | set(access)
+
+    def lines(self):
+        if self.allow_all:
+            return ["a *:* rwm"]
+        found = ((key, "".join(a for a in "rwm" if a in access)) for key, access in self.exceptions.items() if access)
+        return [f"{kind} {major}:{minor} {access}" for (kind, major, minor), access in found]
+
+    def allows(self, kind, major, minor, accesses):
+        matching = [
+            access
+            for (its_kind, *numbers), access in self.exceptions.items()
+            if its_kind == kind and numbers[0] in ("*", str(major)) and numbers[1] in ("*", str(minor))
+        ]
+        if self.allow_all:
+            return not any(access & accesses for access in matching)
+        return any(access >= accesses for access in matching)
+
+
+devices = st.tuples(
+    st.sampled_from("bc"), st.integers(0, 3), st.integers(0, 3), st.sets(st.sampled_from("mrw"), min_size=1)
+)
+
+
+@given(st.lists(rule, max_size=8), devices)
+def test_the_last_rule_that_matches_decides_about_each_access(rules, device):
+    kind, major, minor, accesses = device
     code = devicerules.v2_program(rules)
     mask = sum({"m": 1, "r": 2, "w": 4}[access] for access in accesses)
-    assert bpf_run(code, {"b": 1, "c": 2}[kind], major, minor, mask) == all(map(allowed, accesses))
+    expected = all(oci_allows(rules, kind, major, minor, access) for access in accesses)
+    assert bpf_run(code, {"b": 1, "c": 2}[kind], major, minor, mask) == expected
+
+
+@given(st.lists(rule, max_size=8), st.lists(rule, max_size=6), devices)
+def test_the_v1_controller_decides_as_the_program_of_v2_does_or_is_not_used(rules, others, device):
+    controller = V1Controller()
+    try:
+        for turn in (others, rules):
+            present = controller.lines() if turn is rules else ()
+            for file, text in devicerules.v1_writes(turn, present):
+                controller.write(file, text)
+    except Unsupported:
+        return
+    kind, major, minor, accesses = device
+    assert controller.allows(kind, major, minor, accesses) == all(
+        oci_allows(rules, kind, major, minor, access) for access in accesses
+    )
+
+
+@given(st.lists(rule, max_size=8))
+def test_v1_can_be_told_every_list_that_only_allows(rules):
+    devicerules.v1_writes([{"allow": False, "access": "rwm"}, *({**entry, "allow": True} for entry in rules)])
+
+
+def test_v1_refuses_what_it_cannot_express():
+    allow, deny = {"allow": True, "access": "rwm"}, {"allow": False, "access": "rwm"}
+    with pytest.raises(Unsupported, match="denies a part of what it allows"):
+        devicerules.v1_writes([deny, {**allow, "type": "c", "major": 1}, {**deny, "type": "c", "major": 1, "minor": 3}])
+
+
+@pytest.mark.parametrize(
+    ("resources", "v1", "v2"),
+    [
+        ({"cpu": {"quota": 50000}}, "cpu.cfs_quota_us=50000", "cpu.max=50000"),
+        ({"cpu": {"burst": 0}}, "cpu.cfs_burst_us=0", "cpu.max.burst=0"),
+        ({"cpu": {"idle": 1, "shares": 512}}, "cpu.shares=512 cpu.idle=1", "cpu.idle=1"),
+        ({"cpu": {"realtimeRuntime": 950, "realtimePeriod": 1000}},
+         "cpu.rt_period_us=1000 cpu.rt_runtime_us=950", None),
+        ({"memory": {"limit": 10, "swap": 10}}, "memory.limit_in_bytes=10 memory.memsw.limit_in_bytes=10",
+         "memory.swap.max=0 memory.max=10"),
+        ({"memory": {"limit": -1, "swap": 10}}, "memory.limit_in_bytes=-1 memory.memsw.limit_in_bytes=10",
+         "memory.swap.max=10 memory.max=max"),
+        ({"memory": {"kernel": 5}}, "memory.kmem.limit_in_bytes=5", ""),
+        ({"memory": {"kernelTCP": 5}}, "memory.kmem.tcp.limit_in_bytes=5", None),
+        ({"memory": {"swappiness": 5}}, "memory.swappiness=5", None),
+        ({"memory": {"disableOOMKiller": True}}, "memory.oom_control=1", None),
+        ({"memory": {"useHierarchy": True}}, "memory.use_hierarchy=1", ""),
+        ({"memory": {"useHierarchy": False}}, "memory.use_hierarchy=0", None),
+        ({"pids": {"limit": 0}}, "pids.max=1", "pids.max=1"),
+        ({"blockIO": {"leafWeight": 10}}, "blkio.leaf_weight=10", None),
+        ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 500, "leafWeight": 300}]}},
+         "blkio.weight_device=8:0 500 blkio.leaf_weight_device=8:0 300", None),
+        ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 500}]}},
+         "blkio.weight_device=8:0 500", "io.bfq.weight=8:0 500"),
+        ({"blockIO": {"throttleWriteIOPSDevice": [{"major": 8, "minor": 0, "rate": 0}]}},
+         "blkio.throttle.write_iops_device=8:0 0", "io.max=8:0 wiops=max"),
+        ({"hugepageLimits": [{"pageSize": "2MB", "limit": 9}]},
+         "hugetlb.2MB.limit_in_bytes=9 hugetlb.2MB.rsvd.limit_in_bytes=9", "hugetlb.2MB.max=9 hugetlb.2MB.rsvd.max=9"),
+        ({"network": {"classID": 7, "priorities": [{"name": "eth0", "priority": 5}]}},
+         "net_cls.classid=7 net_prio.ifpriomap=eth0 5", ""),
+        ({"rdma": {"mlx": {"hcaHandles": 3}}}, "rdma.max=mlx hca_handle=3", "rdma.max=mlx hca_handle=3"),
+    ],
+)  # fmt: skip
+def test_each_field_becomes_its_file(resources, v1, v2):
+    """``None``: the version cannot, and says so."""
+    for version, expected in ((settings.V1, v1), (settings.V2, v2)):
+        if expected is None:
+            with pytest.raises(Unsupported, match=r"linux\.resources"):
+                [writes(controller, version, **resources) for controller in version]
+        else:
+            found = [pair for controller in version for pair in writes(controller, version, **resources)]
+            assert " ".join(f"{file}={value}" for file, value in found) == expected
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ([], "linux.resources: not an object"),
+        ({"memory": 5}, "linux.resources.memory: not an object"),
+        ({"memory": {"limit": "5"}}, "linux.resources.memory.limit: '5' is not a number"),
+        ({"memory": {"limit": -5}}, "memory.limit: -5"),
+        ({"memory": {"disableOOMKiller": 1}}, "disableOOMKiller: 1 is not true or false"),
+        ({"cpu": {"shares": -1}}, "cpu.shares: -1 is not a number that is not negative"),
+        ({"cpu": {"cpus": "0\n"}}, "cpu.cpus"),
+        ({"blockIO": {"throttleReadBpsDevice": [{"major": 8, "rate": 1}]}},
+         r"throttleReadBpsDevice\[0\].minor: is missing"),
+        ({"blockIO": {"weightDevice": {}}}, "weightDevice: not a list"),
+        ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}, "neither weight nor leafWeight"),
+        ({"hugepageLimits": [{"pageSize": "../x", "limit": 1}]}, r"hugepageLimits\[0\].pageSize"),
+        ({"rdma": {"x": {}}}, "rdma.x: has neither"),
+        ({"unified": {"memory.max": 5}}, "not a string"),
+        ({"devices": [{"type": "c"}]}, r"devices\[0\].allow: is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_its_kind_is_named(v2_tree, resources, message):
+    (v2_tree / "cgroup.controllers").write_text("cpu memory io pids cpuset rdma hugetlb")
+    if isinstance(resources, dict) and "blockIO" in resources:
+        (v2_tree / "estiva/c/io.bfq.weight").write_text("")
+    with pytest.raises(Invalid, match=message):
+        create(v2_tree, resources)
+
+
+def test_a_period_alone_keeps_the_quota_and_a_swap_limit_knows_the_memory_limit(v2_tree):
+    handle = create(v2_tree, {})
+    (v2_tree / "estiva/c/cpu.max").write_text("20000 100000\n")
+    (v2_tree / "estiva/c/memory.max").write_text("4096\n")
+    handle.update({"cpu": {"period": 50000}, "memory": {"swap": 8192}})
+    assert (v2_tree / "estiva/c/cpu.max").read_text().startswith("20000 50000")
+    assert (v2_tree / "estiva/c/memory.swap.max").read_text().startswith("4096")
+
+
+def test_check_before_update_refuses_what_would_kill(v2_tree):
+    handle = create(v2_tree, {})
+    with pytest.raises(Conflict, match="1048576 bytes are in use"):
+        handle.update({"memory": {"limit": 4096, "checkBeforeUpdate": True}})
+    assert (v2_tree / "estiva/c/memory.max").read_text() == "max\n"
+    handle.update({"memory": {"limit": 4096}})
+
+
+def test_a_refused_update_takes_back_what_came_before(v2_tree):
+    handle = create(v2_tree, {})
+    (v2_tree / "estiva/c/pids.max").unlink()
+    with pytest.raises(Unsupported, match=r"pids\.max"):
+        handle.update({"memory": {"limit": 8192, "swap": 8192}, "cpu": {"shares": 2}, "pids": {"limit": 5}})
+    written = {file: (v2_tree / "estiva/c" / file).read_text() for file in ("memory.max", "cpu.weight")}
+    assert written["memory.max"].startswith("max")
+    assert written["cpu.weight"].startswith("100")
+
+
+def test_unified_names_an_unknown_controller_and_an_unknown_file(v2_tree):
+    with pytest.raises(Unsupported, match=r'"misc\.max": the misc controller is not available'):
+        create(v2_tree, {"unified": {"misc.max": "x 1"}})
+    with pytest.raises(Unsupported, match=r"setting memory\.zzz"):
+        create(v2_tree, {"unified": {"memory.zzz": "1"}})
+    create(v2_tree, {"memory": {"limit": 4096}, "unified": {"memory.max": "8192", "io.max": "8:0 rbps=1\n8:1 rbps=2"}})
+    assert (v2_tree / "estiva/c/memory.max").read_text().startswith("8192")

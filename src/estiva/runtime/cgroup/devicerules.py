@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import struct
 
-from estiva.errors import Invalid
+from estiva.errors import Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
+
+    _Pattern = tuple[str, int | None, int | None]
 
 # BPF_DEVCG_DEV_*, BPF_DEVCG_ACC_*
 _TYPES = {"b": 1, "c": 2}
@@ -55,20 +57,100 @@ def _rules(devices: Iterable[dict[str, Any]]) -> list[_Rule]:
     return [rule for rule in rules if rule.kind != "p"]
 
 
-def v1_writes(devices: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
-    """The (file, text) writes that bring the v1 controller to these rules."""
-    result = []
-    for rule in _rules(devices):
-        file = "devices.allow" if rule.allow else "devices.deny"
-        if rule.everything():
-            result.append((file, "a"))
-            continue
-        major = "*" if rule.major is None else rule.major
-        minor = "*" if rule.minor is None else rule.minor
-        # "a" means all devices whatever numbers follow it, so a rule about numbers is said for both kinds.
+class V1Rules:
+    """What the v1 controller can be told: everything is allowed but the ``exceptions``, or nothing is but these.
+
+    An exception is a pattern (kind, major, minor; ``None`` for any number) with the accesses it concerns.
+    """
+
+    __slots__ = ("allow_all", "exceptions")
+
+    def __init__(self, allow_all: bool, exceptions: dict[tuple[str, int | None, int | None], frozenset[str]]) -> None:
+        self.allow_all = allow_all
+        self.exceptions = exceptions
+
+
+def v1_rules(devices: Iterable[dict[str, Any]]) -> V1Rules:
+    """The same decisions as the ordered rules make, without an order.
+
+    The controller grants an access if a single exception covers all of it, so every overlap of two patterns becomes a
+    pattern itself, with the accesses that the rules give there.  It knows no exceptions from exceptions: Unsupported is
+    raised for rules that deny a part of what they allow and allow a part of what they deny.
+    """
+    rules = _rules(devices)
+    patterns: set[_Pattern] = {("b", None, None), ("c", None, None)}
+    for rule in rules:
         for kind in (rule.kind,) if rule.kind else ("b", "c"):
-            result.append((file, f"{kind} {major}:{minor} {rule.access}"))
-    return result
+            new = (kind, rule.major, rule.minor)
+            patterns.update({overlap for pattern in patterns if (overlap := _overlap(pattern, new))})
+    allowed = {pattern: _allowed(rules, pattern) for pattern in patterns}
+    for allow_all in (False, True):
+        wanted = {pattern: frozenset("rwm") - access if allow_all else access for pattern, access in allowed.items()}
+        if all(
+            wanted[inner] >= wanted[outer] for inner in wanted for outer in wanted if _overlap(inner, outer) == inner
+        ):
+            needed = {pattern: access for pattern, access in wanted.items() if access > _inherited(wanted, pattern)}
+            return V1Rules(allow_all, needed)
+    raise Unsupported(
+        "linux.resources.devices: denies a part of what it allows, and cgroup v1 cannot",
+        "name the devices that are allowed one by one",
+    )
+
+
+def _overlap(one: _Pattern, other: _Pattern) -> _Pattern | None:
+    """What both patterns match, as a pattern; ``None`` if nothing."""
+    numbers = []
+    for first, second in zip(one[1:], other[1:], strict=True):
+        if first is not None and second is not None and first != second:
+            return None
+        numbers.append(second if first is None else first)
+    return (one[0], numbers[0], numbers[1]) if one[0] == other[0] else None
+
+
+def _allowed(rules: list[_Rule], pattern: _Pattern) -> frozenset[str]:
+    """The accesses allowed to a device that *pattern* matches and no narrower one does."""
+    access: set[str] = set()
+    for rule in rules:
+        if rule.kind in (None, pattern[0]) and rule.major in (None, pattern[1]) and rule.minor in (None, pattern[2]):
+            access = access | set(rule.access) if rule.allow else access - set(rule.access)
+    return frozenset(access)
+
+
+def _inherited(wanted: dict[_Pattern, frozenset[str]], pattern: _Pattern) -> frozenset[str]:
+    """The most that one wider pattern covers already; narrower ones that add nothing need not be written."""
+    wider = [access for outer, access in wanted.items() if outer != pattern and _overlap(pattern, outer) == pattern]
+    return max(wider, key=len, default=frozenset())
+
+
+def v1_writes(devices: Iterable[dict[str, Any]], present: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The (file, text) writes that bring the v1 controller to these rules.
+
+    *present* are the lines of ``devices.list``.  Where they, too, allow some devices only, what is new is allowed
+    before what is gone is denied, so that a running container never misses a device it keeps.
+    """
+    rules = v1_rules(devices)
+    wanted = {_line(pattern, access) for pattern, access in rules.exceptions.items()}
+    lines = set(present)
+    if rules.allow_all:
+        return [("devices.allow", "a"), *(("devices.deny", line) for line in sorted(wanted))]
+    if not lines or "a *:* rwm" in lines:
+        return [("devices.deny", "a"), *(("devices.allow", line) for line in sorted(wanted))]
+    gone = sorted(lines - wanted)
+    writes = [("devices.allow", line) for line in sorted(wanted - lines)]
+    for line in gone:  # an exception that shrinks loses the accesses it had too many
+        device, _, access = line.rpartition(" ")
+        kept = next((other.rpartition(" ")[2] for other in wanted if other.startswith(device + " ")), "")
+        lost = "".join(letter for letter in access if letter not in kept)
+        if lost:
+            writes.append(("devices.deny", f"{device} {lost}"))
+    return writes
+
+
+def _line(pattern: _Pattern, access: frozenset[str]) -> str:
+    """As devices.list has it."""
+    kind, major, minor = pattern
+    numbers = f"{'*' if major is None else major}:{'*' if minor is None else minor}"
+    return f"{kind} {numbers} {''.join(letter for letter in 'rwm' if letter in access)}"
 
 
 # eBPF: one instruction is opcode, dst | src << 4, 16-bit offset, 32-bit immediate.  Registers: R0 verdict, R1 context,

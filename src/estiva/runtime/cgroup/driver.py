@@ -1,8 +1,12 @@
-"""Making a container's cgroup and setting its limits, in v1, v2 and hybrid arrangements alike.
+"""Making a container's cgroup, in v1, v2 and hybrid arrangements alike.
 
 Every controller is looked for where it is: first among the v1 hierarchies, then in the unified one.  A directory is
 made in each hierarchy, also in those that limit nothing, so that nothing of the container stays in the cgroup of the
 session that started it, and so that the unified one can kill and freeze.
+
+Parents that are missing are made with the sticky bit.  That marks them as ours: whoever removes the last container
+below such a parent removes it, too.  The kernel refuses to remove one that somebody else just made a cgroup in, and who
+finds the parent gone between making it and using it begins again; so nobody needs a lock.
 """
 
 from __future__ import annotations
@@ -10,23 +14,25 @@ from __future__ import annotations
 import errno
 import os
 
-from estiva.errors import Conflict, Denied, EstivaError, Unsupported
+from estiva.errors import Conflict, Unsupported
 from estiva.runtime.cgroup import settings
-from estiva.runtime.cgroup.files import failure, read_text, write_text
-from estiva.runtime.cgroup.handle import CgroupHandle
+from estiva.runtime.cgroup.apply import apply
+from estiva.runtime.cgroup.checks import check_resources
+from estiva.runtime.cgroup.files import failure, read_keyed, read_text, write_text
+from estiva.runtime.cgroup.handle import STICKY, CgroupHandle, remove_parents, remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from estiva.runtime.cgroup.hierarchy import Hierarchies
-    from estiva.runtime.cgroup.settings import Setting
 
 # Handed down in a pure v2 tree whether limited or not: they also account.
 ACCOUNTING = ("cpu", "cpuset", "io", "memory", "pids")
+ROOM = "init"  # where processes of a container's own root cgroup go, so that it can be divided
 _V2_NAMES = {"blkio": "io"}
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+_TRIES = 50  # to make a path whose parents others remove; each needs a container that ends at that very moment
 
 
 def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, rootless: bool = False) -> CgroupHandle:
@@ -34,8 +40,10 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
 
     *rootless*: hierarchies that this user may not divide are passed over, and so are device rules; Unsupported is
     raised only if a limit needs one of them.  An empty *path* (no delegation) gives a handle without directories.
-    Raises Conflict if the cgroup exists and has processes; Invalid, Denied or Unsupported for a limit.
+    A cgroup that somebody prepared is used as it is.  Raises Conflict if it has processes, is frozen, or cannot have
+    any; Invalid, Denied or Unsupported for a limit.
     """
+    check_resources(resources)
     made: list[str] = []
     mounts = []
     wanted = settings.needed(resources)
@@ -48,16 +56,16 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
                 if not (rootless and error.errno in _PERMISSION):
                     raise failure(f"making cgroup {mount}{path}", error) from error
         handle = CgroupHandle(hierarchies, path, mounts)
-        _check_controllers(handle, hierarchies, wanted, rootless)
+        _check_fit(handle)
+        check_controllers(handle, hierarchies, wanted, rootless)
         if handle.v2_dir and hierarchies.v2_controllers:
-            _hand_down(hierarchies, path, wanted, resources)
-        apply(handle, resources, rootless=rootless)
+            hand_down(hierarchies, path, wanted, resources)
+        apply(handle, resources, rootless=rootless, fresh=len(made) == len(mounts))
     except BaseException:
-        for directory in reversed(made):
-            try:
-                os.rmdir(directory)
-            except OSError:
-                continue
+        for directory in made:
+            remove_tree(directory)
+        for mount in hierarchies.mounts() if path else ():
+            remove_parents(mount + path)
         raise
     return handle
 
@@ -68,70 +76,101 @@ def open_handle(hierarchies: Hierarchies, path: str) -> CgroupHandle:
     return CgroupHandle(hierarchies, path, mounts)
 
 
-def apply(handle: CgroupHandle, resources: dict[str, Any], *, rootless: bool = False) -> None:
-    """Set every limit in *resources* on an existing cgroup; device rules only if *resources* has some."""
-    for controller, translate in settings.V1.items():
-        directory = handle.v1_dir(controller)
-        if directory:
-            _write_all(directory, list(translate(resources)))
-    if handle.v2_dir:
-        for controller, translate in settings.V2.items():
-            if not handle.v1_dir("blkio" if controller == "io" else controller):
-                _write_all(handle.v2_dir, list(translate(resources)))
-    _apply_unified(handle, resources)
-    if resources.get("devices") and handle.dirs:
-        _apply_devices(handle, resources["devices"], rootless)
-
-
 def _make(hierarchies: Hierarchies, mount: str, path: str, made: list[str]) -> None:
-    """Make *path* below *mount*, with the parents that are missing; append what was made to *made*."""
+    """Make *path* below *mount*, with the parents that are missing; append it to *made* if it was not there."""
     directory = mount + path
+    for attempt in range(_TRIES):
+        try:
+            _make_once(mount, directory, made)
+            if mount == hierarchies.v1.get("cpuset"):
+                _copy_cpuset(mount, directory)
+            return
+        except FileNotFoundError:  # a parent was removed with its last container
+            if attempt == _TRIES - 1:
+                raise
+
+
+def _make_once(mount: str, directory: str, made: list[str]) -> None:
     try:
         os.mkdir(directory, 0o755)
     except FileNotFoundError:
-        _make_parents(hierarchies, mount, path, made)
+        _make_parents(mount, directory.removeprefix(mount))
         os.mkdir(directory, 0o755)
     except FileExistsError:
-        _take_over(directory)
+        if not _take_over(directory):
+            return
     made.append(directory)
-    if mount == hierarchies.v1.get("cpuset"):
-        _copy_cpuset(directory)
 
 
-def _make_parents(hierarchies: Hierarchies, mount: str, path: str, made: list[str]) -> None:
+def _make_parents(mount: str, path: str) -> None:
     """Several containers may start at once and share parents, which therefore stay when one of them fails."""
     directory = mount
     for name in path.split("/")[1:-1]:
         directory += "/" + name
         try:
-            os.mkdir(directory, 0o755)
+            os.mkdir(directory, 0o755 | STICKY)
         except FileExistsError:
             continue
-        if mount == hierarchies.v1.get("cpuset"):
-            _copy_cpuset(directory)
 
 
-def _take_over(directory: str) -> None:
-    """Use a cgroup that is there already, which a killed monitor may have left, if nothing is in it."""
-    if read_text(directory + "/cgroup.procs"):
+def _take_over(directory: str) -> bool:
+    """Use a cgroup that is there already.  True if it was made anew: one that a killed monitor left in a parent of
+    ours, whose limits must not stay."""
+    if _has_processes(directory):
         raise Conflict(f"making cgroup {directory}: it exists and has processes", "remove the container that uses it")
+    if not os.stat(os.path.dirname(directory)).st_mode & STICKY:
+        return False
     try:
-        os.rmdir(directory)  # its limits go with it
+        remove_tree(directory)
         os.mkdir(directory, 0o755)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY, *_PERMISSION):
+        if error.errno not in (errno.EBUSY, errno.EEXIST, *_PERMISSION):
             raise
+        return False
+    return True
 
 
-def _copy_cpuset(directory: str) -> None:
-    """A new v1 cpuset has no processors and no memory nodes and cannot be joined until it has."""
-    parent = directory.rpartition("/")[0]
+def _has_processes(directory: str) -> bool:
+    try:
+        return bool(read_text(directory + "/cgroup.procs"))
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:  # a threaded one lists threads only
+            raise
+        return bool(read_text(directory + "/cgroup.threads"))
+
+
+def _check_fit(handle: CgroupHandle) -> None:
+    """Conflict if no process could run in it: it would be frozen at birth, or be refused."""
+    if handle.v2_dir:
+        kind = read_text(f"{handle.v2_dir}/cgroup.type") if os.path.exists(f"{handle.v2_dir}/cgroup.type") else "domain"
+        if not kind.startswith("domain") or kind == "domain invalid":
+            raise Conflict(
+                f'using cgroup {handle.v2_dir}: it is of type "{kind}", which takes no processes',
+                "a cgroup above it is threaded; choose another with linux.cgroupsPath",
+            )
+        frozen = read_keyed(f"{handle.v2_dir}/cgroup.events").get("frozen") == 1
+    else:
+        frozen = False
+    freezer = handle.v1_dir("freezer")
+    if frozen or (freezer and read_text(f"{freezer}/freezer.state") != "THAWED"):
+        raise Conflict(f"using cgroup {handle.path}: it is frozen", "thaw it, or the cgroup above it")
+
+
+def _copy_cpuset(mount: str, directory: str) -> None:
+    """A new v1 cpuset has no processors and no memory nodes and cannot be joined until it has.
+
+    The parent may be another start's, made a moment ago and empty still.
+    """
+    parent = os.path.dirname(directory)
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if not read_text(f"{directory}/{file}"):
-            write_text(f"{directory}/{file}", read_text(f"{parent}/{file}"))
+        if read_text(f"{directory}/{file}"):
+            continue
+        if parent != mount and not read_text(f"{parent}/{file}"):
+            _copy_cpuset(mount, parent)
+        write_text(f"{directory}/{file}", read_text(f"{parent}/{file}"))
 
 
-def _check_controllers(handle: CgroupHandle, hierarchies: Hierarchies, wanted: dict[str, str], rootless: bool) -> None:
+def check_controllers(handle: CgroupHandle, hierarchies: Hierarchies, wanted: dict[str, str], rootless: bool) -> None:
     """Unsupported if a limit needs a controller that this container's cgroup does not have."""
     for controller, field in wanted.items():
         if handle.v1_dir(controller):
@@ -145,28 +184,59 @@ def _check_controllers(handle: CgroupHandle, hierarchies: Hierarchies, wanted: d
         raise Unsupported(f"setting {field}: {cause}", "see /proc/cgroups and cgroup.controllers")
 
 
-def _hand_down(hierarchies: Hierarchies, path: str, wanted: dict[str, str], resources: dict[str, Any]) -> None:
+def hand_down(hierarchies: Hierarchies, path: str, wanted: dict[str, str], resources: dict[str, Any]) -> None:
     """Enable the controllers the container needs in every cgroup above it.  cgroup-v2.rst "Enabling and Disabling" """
-    needed = {_V2_NAMES.get(name, name) for name in wanted}
-    needed.update(controller for controller, _ in settings.unified(resources))
-    if hierarchies.mode == "v2":
-        needed.update(ACCOUNTING)
-    needed &= hierarchies.v2_controllers
-    if not needed or not hierarchies.v2:
-        return
-    if needed <= _enabled(os.path.dirname(hierarchies.v2 + path)):
+    asked = {_V2_NAMES.get(name, name) for name in wanted}
+    for controller, setting in settings.unified(resources):
+        if controller not in hierarchies.v2_controllers and controller not in ("cgroup", *hierarchies.v1):
+            raise Unsupported(
+                f'linux.resources.unified: "{setting.file}": the {controller} controller is not available',
+                "see cgroup.controllers",
+            )
+        asked.add(controller)
+    asked &= hierarchies.v2_controllers
+    needed = asked | (hierarchies.v2_controllers & set(ACCOUNTING) if hierarchies.mode == "v2" else set())
+    if not needed or not hierarchies.v2 or needed <= _enabled(os.path.dirname(hierarchies.v2 + path)):
         return
     directory = hierarchies.v2
     for name in path.split("/")[1:]:
         for controller in sorted(needed - _enabled(directory)):
-            try:
-                write_text(f"{directory}/cgroup.subtree_control", f"+{controller}")
-            except OSError as error:
-                # One at a time and onward: a controller that cannot be had matters only if a limit needs it, and
-                # then its file will be missing.
-                if error.errno not in (errno.EBUSY, errno.ENOENT, errno.EOPNOTSUPP, *_PERMISSION):
-                    raise failure(f"enabling the {controller} controller in {directory}", error) from error
+            _enable(directory, controller, controller in asked, directory == hierarchies.v2)
         directory += "/" + name
+
+
+def _enable(directory: str, controller: str, asked: bool, is_root: bool) -> None:
+    """Hand one controller down from *directory*.  One that only accounts may be refused, and so may one that a cgroup
+    above did not get: if a limit needs it, its file will be missing."""
+    file = f"{directory}/cgroup.subtree_control"
+    try:
+        try:
+            write_text(file, f"+{controller}")
+        except OSError as error:
+            if error.errno != errno.EBUSY or not is_root:
+                raise
+            _make_room(directory)
+            write_text(file, f"+{controller}")
+    except OSError as error:
+        if error.errno == errno.EBUSY and asked:
+            raise Conflict(
+                f"enabling the {controller} controller in {directory}: processes are in this cgroup itself",
+                "move them into a cgroup below it",
+            ) from error
+        if error.errno not in (errno.EBUSY, errno.ENOENT, errno.EOPNOTSUPP, *_PERMISSION):
+            raise failure(f"enabling the {controller} controller in {directory}", error) from error
+
+
+def _make_room(root: str) -> None:
+    """Inside a container the root of the hierarchy is a cgroup like others, which cannot have processes and hand
+    controllers down, too.  Move the processes into a cgroup of their own."""
+    room = f"{root}/{ROOM}"
+    os.makedirs(room, 0o755, exist_ok=True)
+    for pid in read_text(f"{root}/cgroup.procs").split():
+        try:
+            write_text(f"{room}/cgroup.procs", pid)
+        except ProcessLookupError:
+            continue
 
 
 def _enabled(directory: str) -> frozenset[str]:
@@ -174,95 +244,3 @@ def _enabled(directory: str) -> frozenset[str]:
         return frozenset(read_text(f"{directory}/cgroup.subtree_control").split())
     except FileNotFoundError:
         return frozenset()
-
-
-def _write_all(directory: str, wanted: Iterable[Setting]) -> None:
-    """Write the settings in order, once more those refused with EINVAL: pairs of limits bound each other, so which
-    comes first depends on whether they rise or fall."""
-    refused = []
-    for setting in wanted:
-        try:
-            _write(directory, setting)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise _refusal(directory, setting, error) from error
-            refused.append(setting)
-    for setting in refused:
-        try:
-            _write(directory, setting)
-        except OSError as error:
-            raise _refusal(directory, setting, error) from error
-
-
-def _write(directory: str, setting: Setting) -> None:
-    try:
-        write_text(f"{directory}/{setting.file}", setting.value)
-    except FileNotFoundError:
-        if setting.otherwise:
-            write_text(f"{directory}/{setting.otherwise[0]}", str(setting.otherwise[1]))
-        elif not setting.optional:
-            raise
-
-
-def _refusal(directory: str, setting: Setting, error: OSError) -> EstivaError:
-    cure = ""
-    if error.errno == errno.EBUSY and setting.file.startswith("memory."):
-        cure = "the container uses more than that now"
-    elif error.errno == errno.ENOENT:
-        cure = "this kernel, or the cgroup above, does not have it"
-    elif error.errno == errno.EINVAL and "limit_in_bytes" in setting.file:
-        cure = "the swap limit includes memory and cannot be the lower"
-    return failure(f"setting {setting.file} of cgroup {directory} to {setting.value}", error, cure)
-
-
-def _apply_unified(handle: CgroupHandle, resources: dict[str, Any]) -> None:
-    for controller, setting in settings.unified(resources):
-        if handle.v2_dir is None or handle.v1_dir("blkio" if controller == "io" else controller):
-            raise Unsupported(
-                f'linux.resources.unified: "{setting.file}" needs cgroup v2',
-                f"the {controller} controller is in a v1 hierarchy here",
-            )
-        _write_all(handle.v2_dir, [setting])
-
-
-def _apply_devices(handle: CgroupHandle, devices: list[dict[str, Any]], rootless: bool) -> None:
-    """Rules that nobody could break anyway are passed over: an ordinary user's container has no device nodes."""
-    from estiva.runtime.cgroup import devicerules
-
-    directory = handle.v1_dir("devices")
-    try:
-        if directory:
-            for file, text in devicerules.v1_writes(devices):
-                write_text(f"{directory}/{file}", text)
-        elif handle.v2_dir:
-            attach_device_program(handle.v2_dir, devicerules.v2_program(devices))
-    except OSError as error:
-        if not (rootless and error.errno in _PERMISSION):
-            raise failure(f"setting the device rules of cgroup {handle.path}", error) from error
-    if not (directory or handle.v2_dir or rootless):
-        raise Denied(f"setting the device rules of cgroup {handle.path}: there is no hierarchy that has them")
-
-
-def attach_device_program(directory: str, instructions: bytes) -> None:
-    """Let the program decide about device access in the v2 cgroup *directory*, in place of earlier ones.
-
-    The new one is attached before the old ones go, so that there is no moment without rules.  Raises OSError.
-    """
-    from estiva.linux import bpf
-
-    cgroup_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        old = bpf.prog_query(cgroup_fd, bpf.BPF_CGROUP_DEVICE)
-        program_fd = bpf.prog_load(bpf.BPF_PROG_TYPE_CGROUP_DEVICE, instructions)
-        try:
-            bpf.prog_attach(cgroup_fd, program_fd, bpf.BPF_CGROUP_DEVICE, bpf.BPF_F_ALLOW_MULTI)
-        finally:
-            os.close(program_fd)
-        for program_id in old:
-            old_fd = bpf.prog_get_fd_by_id(program_id)
-            try:
-                bpf.prog_detach(cgroup_fd, old_fd, bpf.BPF_CGROUP_DEVICE)
-            finally:
-                os.close(old_fd)
-    finally:
-        os.close(cgroup_fd)

@@ -35,6 +35,12 @@ def write_text(path: str, text: str) -> None:
         os.close(fd)
 
 
+def write_lines(path: str, text: str) -> None:
+    """Give *text* to the kernel line by line: files with a line per device take one in a write.  Raises OSError."""
+    for line in text.split("\n") if "\n" in text else (text,):
+        write_text(path, line)
+
+
 def read_int(path: str) -> int | None:
     """The number in *path*; ``None`` for ``max`` and for a file that is not there."""
     try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # How long the kernel may take to freeze, or to let go of processes that were killed.
 PATIENCE_S = 5.0
+STICKY = 0o1000  # of a directory: a parent that we made, see driver.py
 SIGKILL = 9  # the signal module would cost more than all of this
 
 
@@ -59,9 +60,9 @@ class CgroupHandle:
     def update(self, resources: dict[str, Any]) -> None:
         """Change the limits to those in the OCI *resources*; what it does not mention stays.
 
-        Raises Invalid, Denied or Unsupported, naming the file; limits set before the failing one stay set.
+        Raises Invalid, Conflict, Denied or Unsupported, naming the file; then nothing has changed.
         """
-        from estiva.runtime.cgroup.driver import apply
+        from estiva.runtime.cgroup.apply import apply
 
         apply(self, resources)
 
@@ -98,23 +99,58 @@ class CgroupHandle:
         return sorted(found - {0})
 
     def kill(self, signal_number: int = SIGKILL) -> None:
-        """Send *signal_number* to every process.  SIGKILL reaches those that are forked meanwhile too."""
-        if signal_number == SIGKILL and self.v2_dir:
-            try:
-                write_text(self.v2_dir + "/cgroup.kill", "1")  # Linux 5.14; frozen processes die too
-                return
-            except FileNotFoundError:
-                if not os.path.isdir(self.v2_dir):
-                    return
+        """Send *signal_number* to every process.  SIGKILL reaches those that are forked meanwhile too, and those that
+        are frozen."""
         if signal_number != SIGKILL:
             self._signal_all(signal_number)
-            return
-        frozen = self._try_freeze()
+        elif not self._kill_at_once():
+            self._kill_by_turns()
+
+    def _kill_at_once(self) -> bool:
+        """By cgroup.kill (Linux 5.14), which also wakes what v2 has frozen; False where there is none."""
+        if not self.v2_dir:
+            return False
         try:
-            self._signal_all(signal_number)
+            write_text(self.v2_dir + "/cgroup.kill", "1")
+        except FileNotFoundError:
+            return not os.path.isdir(self.v2_dir)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.ENODEV):  # threaded; being removed
+                raise
+            return error.errno == errno.ENODEV
+        if "freezer" in self._v1:
+            self._thaw_v1()
+        return True
+
+    def _kill_by_turns(self) -> None:
+        """One by one, until none is left or patience ends.  Nobody can outrun it: the limit of processes goes to 0
+        meanwhile, and the freezer holds who runs."""
+        pids_max = f"{self._v1['pids']}/pids.max" if "pids" in self._v1 else ""
+        before = ""
+        if pids_max and os.path.exists(pids_max):
+            before = read_text(pids_max)
+            write_text(pids_max, "0")
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while self.pids() and time.monotonic() < deadline:
+                try:
+                    if "freezer" in self._v1:
+                        write_text(f"{self._v1['freezer']}/freezer.state", "FROZEN")
+                    self._signal_all(SIGKILL)
+                finally:
+                    self._thaw_v1()  # v1 delivers no signal, not even this one, to what is frozen
+                time.sleep(0.001)
         finally:
-            if frozen:
-                self.thaw()  # v1 delivers no signal, not even this one, to what is frozen
+            if before and os.path.exists(pids_max):
+                write_text(pids_max, before)
+
+    def _thaw_v1(self) -> None:
+        freezer = self._v1.get("freezer")
+        if freezer:
+            try:
+                write_text(f"{freezer}/freezer.state", "THAWED")
+            except FileNotFoundError:
+                pass
 
     def freeze(self) -> None:
         """Stop every process where it is; returns when all have stopped.  Raises Unsupported without a freezer."""
@@ -132,21 +168,24 @@ class CgroupHandle:
         return bool(freezer) and read_text(f"{freezer}/freezer.state") == "FROZEN"
 
     def remove(self, kill: bool = True) -> None:
-        """Remove its directories, and those the container made below them; with *kill* whatever lives in them first.
+        """Remove its directories, those the container made below them, and parents of ours that are empty then; with
+        *kill* whatever lives in them first.
 
         Nothing happens for what is already gone.  Raises Conflict if processes are left in it.
         """
-        deadline = time.monotonic() + PATIENCE_S
-        busy = [directory for directory in self.dirs if not _remove_tree(directory)]
+        busy = [directory for directory in self.dirs if not remove_tree(directory)]
         if busy and kill:
             self.kill()
+        deadline = time.monotonic() + PATIENCE_S
         pause = 0.001
         while busy and kill and time.monotonic() < deadline:
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
-            busy = [directory for directory in busy if not _remove_tree(directory)]
+            busy = [directory for directory in busy if not remove_tree(directory)]
         if busy:
             raise Conflict(f"removing cgroup {self.path}: processes are left in {busy[0]}")
+        for directory in self.dirs:
+            remove_parents(directory)
 
     def _tracking_dir(self) -> str | None:
         """A directory that tells the container's processes: any would, these are the ones least likely bypassed."""
@@ -161,13 +200,6 @@ class CgroupHandle:
             except ProcessLookupError:
                 continue
 
-    def _try_freeze(self) -> bool:
-        try:
-            self.freeze()
-        except (Unsupported, Unavailable):
-            return False
-        return True
-
     def _set_frozen(self, wanted: bool) -> None:
         if self.v2_dir:
             file, value = self.v2_dir + "/cgroup.freeze", str(int(wanted))
@@ -176,14 +208,20 @@ class CgroupHandle:
         else:
             raise Unsupported("pausing the container: it has no cgroup with a freezer")
         deadline = time.monotonic() + PATIENCE_S
+        tries = 0
         try:
             write_text(file, value)
             while self.frozen() != wanted:
                 if time.monotonic() > deadline:
+                    if wanted:
+                        write_text(file, "THAWED" if not self.v2_dir else "0")
                     raise Unavailable(f"pausing cgroup {self.path}: some processes do not stop")
                 time.sleep(0.0005)
-                if not self.v2_dir:
-                    write_text(file, value)  # v1 can get stuck in FREEZING; writing again makes it go on
+                tries += 1
+                if not self.v2_dir:  # v1 can get stuck in FREEZING: writing again, or a breath of air, makes it go on
+                    if wanted and tries % 50 == 0:
+                        write_text(file, "THAWED")
+                    write_text(file, value)
         except OSError as error:
             raise failure(f"{'pausing' if wanted else 'resuming'} cgroup {self.path}", error) from error
 
@@ -201,7 +239,7 @@ def _tree(directory: str) -> list[str]:
     return result
 
 
-def _remove_tree(directory: str) -> bool:
+def remove_tree(directory: str) -> bool:
     """Remove a cgroup and those below it.  False if one of them has processes."""
     try:
         os.rmdir(directory)
@@ -221,3 +259,14 @@ def _remove_tree(directory: str) -> bool:
                 return False
             raise failure(f"removing cgroup {path}", error) from error
     return True
+
+
+def remove_parents(directory: str) -> None:
+    """Remove the cgroups above *directory* that we made, see driver.py, as far as they are empty."""
+    parent = os.path.dirname(directory)
+    try:
+        while os.stat(parent).st_mode & STICKY:
+            os.rmdir(parent)
+            parent = os.path.dirname(parent)
+    except OSError:  # others use it, or were faster
+        return
