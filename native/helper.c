@@ -2,7 +2,7 @@
 #include "monitor.h"
 
 struct failure failure;
-struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .given = -1, .listener = -1 };
+struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .given = -1, .listener = -1, .confirm = -1 };
 const char **program_argv;
 
 /* The memory the plan is read into; a plan with thousands of layers and variables is far smaller. */
@@ -108,11 +108,11 @@ static long read_plan(void)
     return size;
 }
 
-static int has_clone(struct plan plan)
+static int has(struct plan plan, uint32_t code)
 {
     struct operation_record operation = { 0 };
     while (next_operation(&plan, &operation))
-        if (operation.code == OP_CLONE)
+        if (operation.code == code)
             return 1;
     return 0;
 }
@@ -127,7 +127,7 @@ __attribute__((used, noreturn)) void start(long *stack)
         leave(125);
     }
     struct plan plan = { plan_memory + 8, plan_memory + size };
-    if (has_clone(plan))
+    if (has(plan, OP_CLONE) && !has(plan, OP_CHILD))
         detach();
     struct operation_record operation = { 0 };
     while (next_operation(&plan, &operation)) {

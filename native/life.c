@@ -125,7 +125,9 @@ static void child_main(int channel, struct pipes *pipes, struct groups *groups, 
 {
     struct operation_record operation = { 0 };
     char say;
-    SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a half-made container does not outlive its monitor */
+    SYS(prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* a half-made container does not outlive its parent */
+    if (config.child)
+        SYS(close, REPORT_FD); /* if the helper is killed, who started it shall hear so */
     setup.channel = channel;
     if (receive_fd(channel, &say, 1, &setup.given) != 1 || say != SAY_GO)
         leave(125);
@@ -291,6 +293,10 @@ static long clone_child(struct life *life, struct plan plan, struct plan clone_a
         how.flags |= CLONE_INTO_CGROUP;
         how.cgroup = (uint64_t)groups.unified;
     }
+    if (config.child) {
+        how.flags |= CLONE_PARENT; /* and with it the exit signal */
+        how.exit_signal = 0;
+    }
     done = SYS(clone3, &how, sizeof how);
     if (done == 0) {
         SYS(close, channel[0]);
@@ -300,6 +306,8 @@ static long clone_child(struct life *life, struct plan plan, struct plan clone_a
     close_groups(&groups);
     keep_our_ends(life, &pipes);
     life->pid = (int)done;
+    if (done > 0 && config.child)
+        tell_all('c', &life->pid, sizeof life->pid);
     if (done < 0)
         blame(done, "clone3", "");
     else if ((done = let_go(life, channel[0], &clone_args)) >= 0)

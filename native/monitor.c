@@ -4,7 +4,8 @@
  * the policy says so, records how it ended and clears away what is left.  Clients and monitor exchange messages whose
  * first byte is their kind (monitor/client.py has the same table):
  *
- *     to the client    p pid            the program runs
+ *     to the client    c pid            (only by CHILD) the process is made
+ *                      p pid            the program runs
  *                      f failure        it could not be started
  *                      o bytes, e bytes standard output, standard error
  *                      s pid            (owner) the process waits for your part of its making
@@ -74,9 +75,10 @@ int configure(struct operation_record *operation)
     case OP_TERMINAL:
         return config.terminal = 1;
     case OP_ORPHAN:
-        config.pid_path = next_string(args);
-        config.console_path = next_string(args);
         return config.orphan = 1;
+    case OP_CHILD:
+        config.console_path = next_string(args);
+        return config.child = config.orphan = 1;
     case OP_EXTERNAL:
         next_list(args, config.create, 64);
         next_list(args, config.start, 64);
@@ -194,7 +196,7 @@ static void say(struct client *client, const void *message, size_t size)
         SYS(sendto, client->fd, message, size, MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
 }
 
-static void tell_all(char kind, const void *content, size_t size)
+void tell_all(char kind, const void *content, size_t size)
 {
     char message[sizeof(struct failure) + 1];
     message[0] = kind;
@@ -567,10 +569,6 @@ static void fail_start(void)
 
 static void leave_orphan(void)
 {
-    TEXT(number, 16);
-    put_number(&number, life.pid);
-    if (*config.pid_path)
-        replace_file(config.pid_path, number.at, number.used, 0);
     tell_all('p', &life.pid, sizeof life.pid);
     leave(0);
 }

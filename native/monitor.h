@@ -21,7 +21,7 @@ struct config {
     const char *cleanup[64];
     int64_t timeout;
     int stdin_open, terminal;
-    int orphan;
+    int orphan, child; /* no monitor follows; child: CHILD said so */
     const char *pid_path, *console_path;
     struct { int lock; const char *mount_point; } layers[LAYERS];
     int layer_count;
@@ -46,6 +46,9 @@ struct life {
 /* cgroup.c */
 void clear_cgroups(void);
 void hold(struct plan *args) __attribute__((noreturn));
+
+/* monitor.c */
+void tell_all(char kind, const void *content, size_t size);
 
 /* layer.c */
 long hold_layer(struct plan *args);

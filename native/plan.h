@@ -29,12 +29,16 @@
     OP(8, TIMEOUT)    /* seconds after which the container is killed */                                               \
     OP(9, STDIN)      /* (no arguments) the container's standard input is a pipe, else /dev/null */                   \
     OP(10, TERMINAL)  /* (no arguments) the container's standard streams are a terminal made by CONSOLE */            \
-    OP(11, ORPHAN)    /* pid_path console_path: no monitor; leave once the process is ready */                        \
+    OP(11, ORPHAN)    /* (no arguments) no monitor: leave once the process is ready, which is nobody's child then */  \
     OP(12, EXTERNAL)  /* [create argv] [start argv] [delete argv] pid_path console_path log_path: an OCI runtime */   \
     OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
     OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
     OP(15, LAYER)     /* lock_fd directory index tar mount_point: an EROFS layer, mounted while anybody holds it */    \
     OP(130, HOLD)     /* fd: no more than sleep until the other end of this pipe is closed */                         \
+    OP(16, CHILD)     /* console_path: no monitor: the process becomes a child of whoever started the helper */        \
+    OP(17, CONFIRM)   /* fd now: end with whoever holds the other end of this pipe until it has written a byte to it; \
+                         wait for that now, else after WAIT_START has reported */                                     \
+    OP(18, PROGRAM)   /* [argv] [environment]: fail as EXEC would if there is no such program */                      \
     /* namespaces */                                                                                                   \
     OP(20, JOIN)      /* path type: setns */                                                                          \
     OP(21, JOIN_FD)   /* fd types: setns by pidfd */                                                                  \
@@ -123,6 +127,7 @@ struct setup {
     int root;          /* the root file system under construction, or -1 */
     int given;         /* the descriptor for ROOT_GIVEN, or -1 */
     int listener;      /* made by LISTEN, or -1 */
+    int confirm;       /* of CONFIRM that is still to be waited for, or -1 */
     int keep, keep_from; /* KEEP_FDS */
     const char *attached; /* where ROOT_ATTACH put the root */
     uint32_t operation;

@@ -109,18 +109,35 @@ static const char *variable(const char **environment, const char *name)
     return NULL;
 }
 
+typedef long attempt(const char *file, const char **argv, const char **environment);
+
+static long replace_program(const char *file, const char **argv, const char **environment)
+{
+    return SYS(execve, file, argv, environment);
+}
+
+/* What cannot be found out, because a filter forbids to ask, is left for execve to say. */
+static long look_at_program(const char *file, const char **, const char **)
+{
+    struct statx st;
+    long done = SYS(faccessat, AT_FDCWD, file, 1 /* X_OK */);
+    if (done == -ENOENT || done == -ENOTDIR || done == -EACCES || done == -ELOOP)
+        return done;
+    if (SYS(statx, AT_FDCWD, file, 0, STATX_TYPE, &st) >= 0 && (st.stx_mode & 0170000) != 0100000)
+        return -EACCES;
+    return 0;
+}
+
 /* execvpe(3): what cannot be executed is remembered while the search goes on. */
-void run_program(const char **argv, const char **environment)
+static long find_program(const char **argv, const char **environment, attempt *attempt)
 {
     const char *name = argv[0], *path = variable(environment, "PATH");
-    long worst = -ENOENT;
-    if (!*name) {
-        blame(-ENOENT, "exec", "\"\"");
-        return;
-    }
+    long worst = -ENOENT, done;
+    if (!*name)
+        return blame(-ENOENT, "exec", "\"\"");
     if (find_char(name, '/')) {
-        blame(SYS(execve, name, argv, environment), "exec", name);
-        return;
+        done = attempt(name, argv, environment);
+        return done < 0 ? blame(done, "exec", name) : 0;
     }
     if (!path)
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -130,14 +147,21 @@ void run_program(const char **argv, const char **environment)
         put_bytes(&file, path, end ? (size_t)(end - path) : strlen(path));
         put(&file, file.used ? "/" : "./");
         put(&file, name);
-        long done = SYS(execve, file.at, argv, environment);
+        done = attempt(file.at, argv, environment);
+        if (done >= 0)
+            return 0;
         if (done != -ENOENT && done != -ENOTDIR && worst == -ENOENT)
             worst = done;
         if (!end)
             break;
         path = end + 1;
     }
-    blame(worst, "exec", name);
+    return blame(worst, "exec", name);
+}
+
+void run_program(const char **argv, const char **environment)
+{
+    find_program(argv, environment, replace_program);
 }
 
 /* Dispositions and mask as a program expects to find them. */
@@ -263,14 +287,31 @@ static long listen_at(struct plan *args)
     return 0;
 }
 
+/* A process nobody knows of would stay for ever: it ends if its maker does before it has taken note of it. */
+static long await_confirmation(int fd)
+{
+    char word;
+    long n;
+    do
+        n = SYS(read, fd, &word, 1);
+    while (n == -EINTR);
+    SYS(close, fd);
+    if (n == 0)
+        leave(125);
+    return named(n < 0 ? n : 0, "await", "confirmation");
+}
+
 /* Report ready, then wait until somebody connects; failures from here on go to that client. */
 static long wait_start(void)
 {
     char say = SAY_READY;
     long listener = setup.listener, client;
-    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0); /* the helper leaves as soon as it hears */
     if ((client = send_fd(setup.channel, &say, 1, -1)) < 0)
         return blame(client, "report", "ready");
+    /* From here on it may outlive its parent, which may be gone as soon as it has confirmed. */
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    if (setup.confirm >= 0 && (client = await_confirmation(setup.confirm)) < 0)
+        return client;
     do
         client = SYS(accept4, listener, NULL, NULL, SOCK_CLOEXEC);
     while (client == -EINTR);
@@ -356,6 +397,13 @@ long perform_process(struct operation_record *operation)
         setup.keep = (int)next_int(args);
         setup.keep_from = (int)next_int(args);
         return 0;
+    case OP_PROGRAM:
+        next_list(args, argument_list, 4096);
+        next_list(args, environment_list, 4096);
+        return find_program(argument_list, environment_list, look_at_program);
+    case OP_CONFIRM:
+        setup.confirm = (int)next_int(args);
+        return next_int(args) ? await_confirmation(setup.confirm) : 0;
     case OP_LISTEN:
         return listen_at(args);
     case OP_WAIT_START:

@@ -114,7 +114,7 @@ def test_executed_programs_are_fenced_too(runtime):
 def test_a_program_outside_of_the_fence_cannot_be_executed(runtime):
     fence(runtime.spec, paths=[{"path": "/etc", "access": ["all"]}])
     runtime.process("true")
-    assert "executing 'true': permission denied" in runtime("run", "a", code=126)
+    assert "executing 'true': permission denied" in runtime("run", "a", code=1)
     assert runtime("list", "-q") == ""
 
 

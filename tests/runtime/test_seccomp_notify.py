@@ -122,7 +122,7 @@ def test_without_an_agent_nothing_is_executed(runtime, tmp_path):
     with Agent(tmp_path / "agent"):
         runtime.start("a")
         (tmp_path / "agent").unlink()
-        assert "no such file or directory" in runtime("exec", "a", "true", code=1)
+        assert "no such file or directory" in runtime("exec", "a", "true", code=255)
         runtime("delete", "--force", "a")
 
 

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import sys
 
+
+def main() -> int:
+    """Run the command line of this process and return its exit code."""
+    gc.set_threshold(50_000)  # a command ends before there is anything to collect
+    if __package__ in (None, ""):
+        # Started by the path of this file (with -I and -S), Python knows nothing of the folder the package is in.
+        sys.path.insert(0, __file__.rsplit("/", 3)[0])
+    if not sys.flags.no_site:
+        from estiva.runtime.cli.main import main as run
+
+        return run(sys.argv[1:])
+    from estiva.quickload import install
+
+    bundle = install()
+    from estiva.runtime.cli.main import main as run
+
+    code = run(sys.argv[1:])
+    bundle.renew()
+    return code
+
+
 if __name__ == "__main__":
-    # Started by the path of this file (with -I and -S), Python knows nothing of the folder the package is in.
-    folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    code = main()
     if sys.flags.no_site:
-        from estiva.quickload import install
+        # Our own short-lived process: everything that matters was closed and flushed.
+        import os
 
-        install()
-    from estiva.runtime.cli.main import main
-
-    sys.exit(main(sys.argv[1:]))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

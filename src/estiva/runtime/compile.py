@@ -51,13 +51,14 @@ class Surroundings:
     ``cgroup_mounts``: see :func:`~estiva.runtime.compile_mounts.mount_operations` · ``seccomp``: compiled program ·
     ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
     before executing · ``state``: the OCI state for hooks, but for its status and pid · ``init``: reap as process 1 ·
-    ``no_pivot`` ·
-    ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 …
+    ``no_pivot`` · ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 … ·
+    ``confirm_fd``: the helper's descriptor for CONFIRM, or 0
     """
 
     __slots__ = (
-        "bind_devices", "cgroup_mounts", "deny_setgroups", "idmap", "init", "mountpoint", "no_pivot", "preserve_fds",
-        "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "start_socket", "state", "userns",
+        "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "idmap", "init", "mountpoint", "no_pivot",
+        "preserve_fds", "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "start_socket", "state",
+        "userns",
     )  # fmt: skip
 
     def __init__(self, mountpoint: str, rootfs: RootfsMount | None = None) -> None:
@@ -69,7 +70,7 @@ class Surroundings:
         self.seccomp = b""
         self.seccomp_flags = 0
         self.seccomp_agent: tuple[str, list[str]] = ("", [])
-        self.preserve_fds = self.preserve_from = 0
+        self.preserve_fds = self.preserve_from = self.confirm_fd = 0
         self.state: dict[str, Any] | None = None
 
 
@@ -104,6 +105,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     add_root(out, around)
     out.extend(mount_operations(spec.get("mounts") or (), around.cgroup_mounts))
     _devices(out, spec, around, bool(user))
+    if around.confirm_fd:
+        out.add(plan.CONFIRM, around.confirm_fd, int(not around.start_socket))
     if spec.get("hooks"):
         _hooks_before_pivot(out, spec, around)
     process = spec.get("process") or {}

@@ -33,6 +33,8 @@ def compile_exec(
     if process.get("oomScoreAdj") is not None:
         out.add(plan.OOM_SCORE, process["oomScoreAdj"])
     out.add(plan.HIDE)
+    if around.confirm_fd:
+        out.add(plan.CONFIRM, around.confirm_fd, 1)
     rest = namespaces & ~NAMESPACES["pid"]
     if rest:
         out.add(plan.JOIN_FD, pidfd, rest)

@@ -91,6 +91,7 @@ def add_process(out: Plan, spec: dict[str, Any], process: dict[str, Any], around
     if around.seccomp_agent[0]:
         out.extend(late)
     if around.start_socket:
+        out.add(plan.PROGRAM, list(args), list(process.get("env") or ()))
         out.add(plan.WAIT_START)
     if spec.get("hooks"):
         from estiva.runtime import hooks

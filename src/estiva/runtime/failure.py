@@ -29,7 +29,7 @@ def decode(message: bytes) -> EstivaError:
     number, operation, _index, raw = _LAYOUT.unpack(message[: _LAYOUT.size])
     text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
     reason = os.strerror(number).lower()
-    if operation == plan.EXEC:
+    if operation in (plan.EXEC, plan.PROGRAM):
         return _exec_failure(number, text.removeprefix("exec "), reason)
     if operation == plan.EXTERNAL:
         return _external_failure(text.strip() or reason)

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+_SIGKILL = 9
 LOG_FORMATS = {"k8s-file": 1, "json-file": 2}
 RESTART_POLICIES = {"on-failure": 1, "always": 2, "unless-stopped": 2}
 
@@ -80,7 +81,7 @@ class MonitorSpec:
 
 class Launched:
     """A program that runs: its ``pid`` in this process's pid namespace, and ``fd``, the owner's line to its monitor
-    (see ``monitor/client.py``), which the caller closes."""
+    (see ``monitor/client.py``) or, of a child, the pipe for :func:`confirm`; the caller closes it."""
 
     __slots__ = ("fd", "pid")
 
@@ -143,6 +144,73 @@ def _answer(line: int, message: bytes, on_sync: Callable[[int], None] | None) ->
             pass
         raise
     os.write(line, b"g")
+
+
+def launch_child(
+    work: Plan,
+    procs: Sequence[str],
+    name: Sequence[str],
+    made: Callable[[Launched], None],
+    *,
+    on_sync: Callable[[int], None] | None = None,
+    keep: Sequence[int] = (),
+    terminal: bool = False,
+    console: str = "",
+) -> Launched:
+    """Carry out *work* for a process that becomes this one's child, without a monitor; returns once it is ready (at
+    ``WAIT_START``) or its program runs.
+
+    It gets the caller's standard streams, or with *terminal* a terminal whose master is sent to the socket *console*.
+    *procs* are the cgroup.procs files to join by.  *made* is called as soon as the process exists, while it is still
+    setting itself up.  *work* has ``CONFIRM`` with the descriptor ``KEEP_FROM + len(keep)``: the process ends with this
+    one until :func:`confirm` was called.  Raises like :func:`launch`; the process is then dead and reaped.
+    """
+    whole = Plan().add(plan.CHILD, console)
+    if procs:
+        whole.add(plan.CGROUP, procs, (), "", "")
+    if terminal:
+        whole.add(plan.TERMINAL)
+    whole.extend(work)
+    ours, theirs = socketpair()
+    read_fd, write_fd = os.pipe()
+    launched = Launched(0, write_fd)
+    try:
+        try:
+            helper_pid = helper.spawn(whole, theirs, name, keep=(*keep, read_fd), own_stdio=False)
+        finally:
+            os.close(theirs)
+            os.close(read_fd)
+        message = receive(ours, 4096)
+        if message[:1] == b"c":
+            launched.pid = struct.unpack("=i", message[1:5])[0]
+            made(launched)
+            message = receive(ours, 4096)
+        while message[:1] == b"s":
+            _answer(ours, message, on_sync)
+            message = receive(ours, 4096)
+        helper.wait(helper_pid)
+        if message[:1] == b"f":
+            raise decode(message[1:])
+        if message[:1] != b"p":
+            raise Unavailable("starting the container: its helper was killed")
+    except BaseException:
+        os.close(write_fd)
+        if launched.pid:
+            os.kill(launched.pid, _SIGKILL)  # ours, and not waited for yet: the number is still its own
+            helper.wait(launched.pid)
+            helper.wait(helper_pid)
+        raise
+    finally:
+        os.close(ours)
+    return launched
+
+
+def confirm(launched: Launched) -> None:
+    """Let a child live on without this process: somebody else can find it now."""
+    try:
+        os.write(launched.fd, b"k")
+    except BrokenPipeError:
+        pass  # it has ended already
 
 
 def execute_inside(work: Plan, environ: dict[str, str], keep: Sequence[int] = ()) -> int:

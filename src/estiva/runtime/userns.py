@@ -89,7 +89,7 @@ def _starttime(pid: int) -> int:
 def _make(uid_maps: Maps, gid_maps: Maps) -> int:
     """A new keeper's process id."""
     single = len(uid_maps) == 1 and len(gid_maps) == 1 and uid_maps[0][2] == gid_maps[0][2] == 1
-    work = Plan().add(plan.ORPHAN, "", "")
+    work = Plan().add(plan.ORPHAN)
     texts = [_text(uid_maps), _text(gid_maps)] if single else ["", ""]
     work.add(plan.CLONE, CLONE_NEWUSER, *texts, int(single)).add(plan.PAUSE)
     try:

@@ -59,6 +59,22 @@ def dumps(value: Any, *, sort_keys: bool = False, separators: tuple[str, str] = 
     return "".join(encoder(value, 0)) if isinstance(value, dict | list | tuple) else str(_slow().dumps(value))
 
 
+def pretty(value: Any, indent: str = "  ", margin: str = "\n") -> str:
+    """*value* as a JSON document for people: one member a line."""
+    inner = margin + indent
+    if isinstance(value, dict) and value:
+        members = (f"{quote(str(key))}: {pretty(member, indent, inner)}" for key, member in value.items())
+        return f"{{{inner}{(',' + inner).join(members)}{margin}}}"
+    if isinstance(value, list | tuple) and value:
+        return f"[{inner}{(',' + inner).join(pretty(member, indent, inner) for member in value)}{margin}]"
+    return quote(value) if isinstance(value, str) else dumps([value])[1:-1]
+
+
+def quote(text: str) -> str:
+    """*text* as a JSON string, in ASCII."""
+    return str(_slow().dumps(text) if _json is None else _json.encode_basestring_ascii(text))
+
+
 def _refuse(value: object) -> Any:
     raise TypeError(f"object of type {type(value).__name__} is not JSON serializable")
 

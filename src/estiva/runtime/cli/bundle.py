@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 
 from estiva.errors import Invalid, NotFound
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ def load(bundle: str) -> dict[str, Any]:
     except ValueError as error:
         raise Invalid(f"reading {path}: {error}") from error
     check(spec)
+    spec["process"] = dict(spec.get("process") or {})
     root = spec.setdefault("root", {})
     root["path"] = os.path.normpath(os.path.join(bundle, root.get("path") or "rootfs"))
     if not os.path.isdir(root["path"]):
@@ -66,10 +66,3 @@ def check_process(process: dict[str, Any]) -> None:
     for entry in process.get("env") or ():
         if not isinstance(entry, str):
             raise Invalid("process.env: not a list of strings")
-
-
-def check_id(container_id: str) -> str:
-    """*container_id* if it can be a directory's name here.  Raises Invalid."""
-    if not re.fullmatch(r"[A-Za-z0-9_+.-]{1,1024}", container_id) or container_id.startswith("."):
-        raise Invalid(f'container id "{container_id}": not made of letters, digits and _ + - .')
-    return container_id

@@ -1,55 +1,102 @@
-"""Commands on containers that exist: state, kill, delete, list, pause, resume, update."""
+"""Commands on containers that exist: kill, delete, pause, resume, update."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 import time
 
 from estiva.errors import Conflict, Invalid, NotFound
 from estiva.runtime.cli import records
-from estiva.runtime.cli.create import run_hooks
+from estiva.runtime.cli.create import SIGKILL, run_hooks
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from estiva.runtime.cgroup.handle import CgroupHandle
+    from estiva.runtime.cli.main import Context
     from estiva.runtime.cli.options import Options
     from estiva.runtime.cli.records import Record
 
 PATIENCE_S = 10.0
 
 
+def command_kill(context: Context, options: Options) -> int:
+    container_id, *rest = options.operands
+    kill(records.find(context.root, container_id), rest[0] if rest else "SIGTERM", options.switch("all"))
+    return 0
+
+
+def command_delete(context: Context, options: Options) -> int:
+    delete(context.root, options.operands[0], options.switch("force"))
+    return 0
+
+
+def command_pause(context: Context, options: Options) -> int:
+    record = records.find(context.root, options.operands[0])
+    status = record.status()
+    if status not in ("running", "created"):
+        why = "container not running" if status == "stopped" else f"it is {status}"
+        raise Conflict(f'pausing container "{record.container_id}": {why}')
+    record.cgroup().freeze()
+    return 0
+
+
+def command_resume(context: Context, options: Options) -> int:
+    record = records.find(context.root, options.operands[0])
+    if record.status() != "paused":
+        raise Conflict(f'resuming container "{record.container_id}": container not paused')
+    record.cgroup().thaw()
+    return 0
+
+
 def signal_number(text: str) -> int:
-    """The number of ``9``, ``KILL`` or ``SIGKILL``.  Raises Invalid."""
-    if text.isdigit() and 0 <= int(text) <= 64:
+    """The number of ``9``, ``KILL``, ``SIGKILL`` or ``SIGRTMIN+3``.  Raises Invalid."""
+    import signal
+
+    if text.isdecimal() and 0 <= int(text) <= 64:
         return int(text)
     name = text.upper()
     name = name if name.startswith("SIG") else "SIG" + name
     if name.startswith(("SIGRTMIN", "SIGRTMAX")):
         base = signal.SIGRTMIN if name.startswith("SIGRTMIN") else signal.SIGRTMAX
-        offset = name[8:] or "0"
-        if offset.lstrip("+-").isdigit():
+        offset = name[8:] or "+0"
+        if offset[0] in "+-" and offset[1:].isdecimal() and signal.SIGRTMIN <= base + int(offset) <= signal.SIGRTMAX:
             return int(base) + int(offset)
     try:
         return int(signal.Signals[name])
     except KeyError:
-        raise Invalid(f'signal "{text}": there is no such signal') from None
+        raise Invalid(f'unknown signal "{text}"', "use a number, or a name such as KILL or SIGRTMIN+3") from None
 
 
 def kill(record: Record, text: str, everyone: bool) -> None:
     """Send a signal to the container's process, or with *everyone* to all in its cgroup."""
     number = signal_number(text)
+    gone = Conflict(f'killing container "{record.container_id}": container not running')
     if everyone:
-        record.cgroup().kill(number)
+        handle = record.cgroup()
+        if not record.alive() and not handle.pids():
+            raise gone
+        handle.kill(number)
         return
     if not record.alive():
-        raise Conflict(f'killing container "{record.container_id}": container not running')
-    pidfd = os.pidfd_open(record.pid)
+        raise gone
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        raise gone from None
     try:
         if not record.alive():  # the number may have been given to another process before we held it
-            raise Conflict(f'killing container "{record.container_id}": container not running')
+            raise gone
+        import signal
+
         signal.pidfd_send_signal(pidfd, number)
+        if number == SIGKILL and record.status() == "paused":
+            record.cgroup().thaw()  # v1 delivers no signal, not even this one, to what is frozen
+    except ProcessLookupError:
+        raise gone from None
     finally:
         os.close(pidfd)
 
@@ -59,65 +106,64 @@ def delete(root: str, container_id: str, force: bool) -> None:
     try:
         record = records.find(root, container_id)
     except NotFound:
-        if force:
+        if records.remove_remnant(root, container_id) or force:
             return
         raise
     status = record.status()
-    if status not in ("stopped", "creating") and not force:
-        raise Conflict(f'deleting container "{container_id}": it is {status}', "stop it, or use --force")
-    _end(record)
-    record.cgroup().remove()
-    run_hooks(record, record.config(), ("poststop",), "stopped")  # before its record goes: a delete can be repeated
+    if status not in ("stopped", "created") and not force:
+        raise Conflict(f'cannot delete container "{container_id}" that is not stopped: {status}')
+    if status == "creating":
+        _kill_first(record)  # and whoever makes it gives up
+    if not record.lock():
+        return
+    try:
+        record = _again(root, record)
+    except NotFound:
+        record.unlock()
+        return
+    end_and_remove(record, record.cgroup(), record.config())
+
+
+def _again(root: str, locked: Record) -> Record:
+    """The record as it is now that nobody else changes it."""
+    record = records.find(root, locked.container_id)
+    record.take_lock(locked)
+    return record
+
+
+def end_and_remove(record: Record, handle: CgroupHandle, spec: dict[str, Any]) -> None:
+    """End what runs in a container and remove all that belongs to it."""
+    _end(record, handle)
+    handle.remove(kill=bool(record.pid))  # nothing in it is ours if there never was a process
+    run_hooks(record, spec, ("poststop",), "stopped")  # before its record goes: a delete can be repeated
     record.remove()
 
 
-def _end(record: Record) -> None:
+def _kill_first(record: Record) -> None:
+    if record.alive():
+        os.kill(record.pid, SIGKILL)
+
+
+def _end(record: Record, handle: CgroupHandle) -> None:
     if not record.alive():
         return
-    handle = record.cgroup()
+    _kill_first(record)
     if handle.dirs:
         handle.kill()
-    if record.alive():
-        os.kill(record.pid, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
+    pause = 0.0005
     while record.alive():
         if time.monotonic() > deadline:
-            raise Conflict(f'deleting container "{record.container_id}": its process does not end')
-        time.sleep(0.005)
+            raise Conflict(
+                f'deleting container "{record.container_id}": container still running: its process does not end'
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
 
 
-def listing(root: str, options: Options) -> str:
-    """What ``list`` prints: a table, JSON, or with ``--quiet`` ids."""
-    found = records.every(root)
-    if options.switch("quiet"):
-        return "".join(f"{record.container_id}\n" for record in found)
-    states = [record.state() for record in found]
-    if options.text("format", "table") == "json":
-        return json.dumps(states) + "\n"
-    if options.text("format", "table") != "table":
-        raise Invalid(f'option --format: "{options.text("format")}" is neither table nor json')
-    rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
-    for state in states:
-        rows.append(tuple(str(state[key]) for key in ("id", "pid", "status", "bundle", "created", "owner")))  # type: ignore[arg-type]
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
-    return "".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows
-    )
-
-
-def pause(record: Record, wanted: bool) -> None:
-    """Freeze or thaw."""
-    status = record.status()
-    if status not in (("running", "created") if wanted else ("paused",)):
-        raise Conflict(f'{"pausing" if wanted else "resuming"} container "{record.container_id}": it is {status}')
-    if wanted:
-        record.cgroup().freeze()
-    else:
-        record.cgroup().thaw()
-
-
-def update(record: Record, options: Options) -> None:
+def command_update(context: Context, options: Options) -> int:
     """Change limits to those in the JSON file (``-``: standard input) of ``--resources``, or in the options."""
+    record = records.find(context.root, options.operands[0])
     source = options.text("resources")
     if source:
         text = sys.stdin.read() if source == "-" else _read(source)
@@ -143,6 +189,7 @@ def update(record: Record, options: Options) -> None:
             if options.text(option):
                 resources["cpu"][field] = options.text(option)
     record.cgroup().update(resources)
+    return 0
 
 
 def _read(path: str) -> str:

@@ -1,24 +1,22 @@
-"""``create``: a bundle becomes a process that waits, with everything around it, for ``start``."""
+"""``create`` and ``start``: a bundle becomes a process that waits, with everything around it; then it executes.
+
+:func:`make` is the whole of it, also for ``run``, which does not wait between the two: no socket is made then, and the
+program runs as soon as its surroundings are there.
+"""
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from estiva.errors import Conflict, EstivaError, Invalid
-from estiva.linux.unix import connect
+from estiva.errors import Conflict, EstivaError
 from estiva.runtime import plan, seccomp
 from estiva.runtime.cgroup import driver, hierarchy, mounts
-from estiva.runtime.cli import records
-from estiva.runtime.cli.program import check_program
+from estiva.runtime.cli import bundle, records
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.devices import DEFAULT_RULES
-from estiva.runtime.failure import decode
 from estiva.runtime.helper import KEEP_FROM
-from estiva.runtime.launch import MonitorSpec, launch
-from estiva.runtime.plan import Plan
-from estiva.runtime.rlimits import clamp
+from estiva.runtime.launch import Launched, confirm, launch_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,42 +24,102 @@ if TYPE_CHECKING:
 
     from estiva.runtime.cgroup.handle import CgroupHandle
     from estiva.runtime.cgroup.hierarchy import Hierarchies
+    from estiva.runtime.cli.main import Context
+    from estiva.runtime.cli.notify import Proxy
+    from estiva.runtime.cli.options import Options
     from estiva.runtime.cli.records import Record
 
+SIGKILL = 9  # the signal module would bring enum
 
-def create(
-    root: str, container_id: str, bundle: str, spec: dict[str, Any], *, console: str = "", preserve_fds: int = 0,
-    no_pivot: bool = False,
-) -> Record:  # fmt: skip
-    """Make the container of the checked configuration *spec*; its process waits for :func:`start`.
 
-    *console*: a socket that gets the terminal's master.  The process has this command's standard streams otherwise,
-    and the *preserve_fds* descriptors after them.  On failure nothing is left.
+class Making:
+    """How a container is to be made.  ``console``: a socket that gets the terminal's master · ``pass_fds``: how many
+    descriptors after the standard streams the program gets · ``wait``: for ``start`` · ``no_pivot`` · ``keyring``: a
+    new one."""
+
+    __slots__ = ("console", "keyring", "no_pivot", "pass_fds", "wait")
+
+    def __init__(self, options: Options, wait: bool) -> None:
+        path = options.text("console-socket")
+        self.console = os.path.abspath(path) if path else ""
+        self.pass_fds = 0
+        self.wait = wait
+        self.no_pivot = options.switch("no-pivot")
+        self.keyring = not options.switch("no-new-keyring")
+
+
+class Made:
+    """A container that was made: its record and cgroup, and who passes its notifications on, if ``run`` is to."""
+
+    __slots__ = ("handle", "notify", "record")
+
+    def __init__(self, record: Record, handle: CgroupHandle) -> None:
+        self.record = record
+        self.handle = handle
+        self.notify: Proxy | None = None
+
+
+def command_create(context: Context, options: Options) -> int:
+    from estiva.runtime.cli.streams import check_console, passed_descriptors
+
+    directory = os.path.abspath(options.text("bundle") or ".")
+    spec = bundle.load(directory)
+    making = Making(options, wait=True)
+    check_console(bool(spec["process"].get("terminal")), True, making.console)
+    making.pass_fds = passed_descriptors(options, spec["process"])
+    made = make(context, options.operands[0], directory, spec, making)
+    write_pid_file(options, made.record)
+    return 0
+
+
+def command_start(context: Context, options: Options) -> int:
+    start(records.find(context.root, options.operands[0]))
+    return 0
+
+
+def make(context: Context, container_id: str, directory: str, spec: dict[str, Any], making: Making) -> Made:
+    """Make the container of the checked configuration *spec*; on failure nothing is left.
+
+    Its process is our child, waiting for :func:`start` or running its program.
     """
-    if bool((spec.get("process") or {}).get("terminal")) != bool(console):
-        raise Invalid(
-            "process.terminal: a console socket is needed exactly when the program wants a terminal",
-            "see --console-socket",
-        )
-    record = records.new(root, container_id, spec, bundle)
+    hierarchies = hierarchy.detect()
+    path, rootless = _cgroup_place(context, hierarchies, spec, container_id)
+    record = records.new(context.root, container_id, spec, directory, path)
+    made = Made(record, driver.open_handle(hierarchies, ""))
     try:
-        hierarchies = hierarchy.detect()
-        handle = _cgroup(hierarchies, spec, container_id)
+        if os.environ.get("NOTIFY_SOCKET"):
+            _notify(made, spec, making)
+        lower_rlimits(spec["process"])
+        made.handle = driver.create(hierarchies, path, _resources(spec), rootless=rootless)
+        launched = _launch(context, made, spec, hierarchies, making)
         try:
-            _launch(record, spec, hierarchies, handle, console, preserve_fds, no_pivot)
-            record.fields["cgroup_path"] = handle.path
+            record.fields["ready"] = True
             record.save()
-            check_program(record.pid, spec["process"])
+            confirm(launched)
         except BaseException:
-            if record.pid:
-                _stop(record)
-            handle.remove()
-            run_hooks(record, spec, ("poststop",), "stopped")
+            os.kill(launched.pid, SIGKILL)
+            os.waitpid(launched.pid, 0)
             raise
+        finally:
+            os.close(launched.fd)
     except BaseException:
+        made.handle.remove(kill=bool(record.pid))
+        if record.pid:
+            run_hooks(record, spec, ("poststop",), "stopped")
         record.remove()
         raise
-    return record
+    record.unlock()
+    return made
+
+
+def _notify(made: Made, spec: dict[str, Any], making: Making) -> None:
+    """Let the container's notifications come to us: now, or to whoever starts it."""
+    from estiva.runtime.cli import notify
+
+    notify.prepare(made.record.directory, spec)
+    made.record.fields["notify"] = True
+    if not making.wait:
+        made.notify = notify.Proxy(made.record)
 
 
 def is_rootless() -> bool:
@@ -72,62 +130,66 @@ def is_rootless() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
-def _cgroup(hierarchies: Hierarchies, spec: dict[str, Any], container_id: str) -> CgroupHandle:
-    linux = spec.get("linux") or {}
-    resources = dict(linux.get("resources") or {})
+def _cgroup_place(
+    context: Context, hierarchies: Hierarchies, spec: dict[str, Any], container_id: str
+) -> tuple[str, bool]:
+    """The path of the container's cgroup, ``""`` if it cannot or shall not have one; whether limits may be missing."""
+    wanted = (spec.get("linux") or {}).get("cgroupsPath") or ""
+    rootless = is_rootless() if context.rootless is None else context.rootless
+    if context.cgroup_manager == "disabled":
+        return "", True
+    if not rootless or not is_rootless():
+        return hierarchy.container_path(container_id, wanted), rootless
+    parent = hierarchy.delegated_parent(hierarchies)
+    return hierarchy.container_path(container_id, "", parent + "/estiva") if parent else "", True
+
+
+def _resources(spec: dict[str, Any]) -> dict[str, Any]:
+    resources = dict((spec.get("linux") or {}).get("resources") or {})
     if resources.get("devices"):
         # The devices every container has are allowed whatever the bundle denies before.
         resources["devices"] = [*resources["devices"], *(rule for rule in DEFAULT_RULES if rule["allow"])]
-    rootless = is_rootless()
-    if not rootless:
-        path = hierarchy.container_path(container_id, linux.get("cgroupsPath") or "")
-    else:
-        parent = hierarchy.delegated_parent(hierarchies)
-        path = hierarchy.container_path(container_id, "", parent + "/estiva") if parent else ""
-    return driver.create(hierarchies, path, resources, rootless=rootless)
+    return resources
 
 
-def _launch(
-    record: Record,
-    spec: dict[str, Any],
-    hierarchies: Hierarchies,
-    handle: CgroupHandle,
-    console: str,
-    preserve_fds: int,
-    no_pivot: bool,
-) -> None:
-    around = surroundings(record, spec, preserve_fds)
-    around.start_socket = record.start_socket
-    around.no_pivot = no_pivot
+def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hierarchies, making: Making) -> Launched:
+    record, handle = made.record, made.handle
+    around = surroundings(record, spec, making.pass_fds)
+    around.no_pivot = making.no_pivot
+    around.confirm_fd = KEEP_FROM + making.pass_fds
+    if making.wait:
+        around.start_socket = record.start_socket
     around.cgroup_mounts = mounts.file_systems(hierarchies)
     kinds = {entry.get("type") for entry in (spec.get("linux") or {}).get("namespaces") or () if not entry.get("path")}
     if "cgroup" not in kinds and handle.dirs:
         spec = {**spec, "mounts": mounts.bound(list(spec.get("mounts") or ()), hierarchies, handle)}
-    work = Plan().add(plan.ORPHAN, "", os.path.abspath(console) if console else "")
-    work.extend(compile_plan(spec, around))
-    monitor = MonitorSpec()
-    monitor.procs = handle.procs_paths
-    monitor.terminal = bool(console)
-    kept = list(range(3, 3 + preserve_fds))
-    launched = launch(
+    work = compile_plan(spec, around)
+    if not making.keyring:
+        work.operations = [entry for entry in work.operations if entry[0] != plan.KEYRING]
+    context.log.debug(f"plan of {record.container_id}: {str(work)!r}" if context.log.verbose else "")
+
+    def note(launched: Launched) -> None:
+        record.set_process(launched.pid)
+        if not making.wait:
+            confirm(launched)
+
+    return launch_child(
         work,
-        monitor,
+        handle.procs_paths,
         ["estiva-runtime", record.container_id],
-        keep=kept,
-        own_stdio=False,
-        on_sync=lambda pid: run_hooks(record, spec, ("prestart", "createRuntime"), "creating", pid),
+        note,
+        on_sync=lambda _: run_hooks(record, spec, ("prestart", "createRuntime"), "creating"),
+        keep=range(3, 3 + making.pass_fds),
+        terminal=bool(spec["process"].get("terminal")),
+        console=making.console,
     )
-    os.close(launched.fd)
-    record.fields["pid"] = launched.pid
-    record.fields["starttime"] = start_time(launched.pid)
 
 
-def surroundings(record: Record, spec: dict[str, Any], preserve_fds: int) -> Surroundings:
-    """What the compiler needs to know that the configuration does not say; limits are lowered to what can be set."""
+def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroundings:
+    """What the compiler needs to know that the configuration does not say; filters are cached beside the records."""
     linux = spec.get("linux") or {}
     around = Surroundings(spec["root"]["path"])
-    rootless = is_rootless()
-    around.bind_devices = rootless
+    around.bind_devices = is_rootless()
     sizes = [entry.get("size") for entry in linux.get("gidMappings") or ()]
     around.deny_setgroups = os.geteuid() != 0 and sizes == [1]
     if linux.get("seccomp"):
@@ -137,14 +199,16 @@ def surroundings(record: Record, spec: dict[str, Any], preserve_fds: int) -> Sur
         around.seccomp_agent = seccomp.agent(linux["seccomp"], state, executed=bool(record.pid))
     if spec.get("hooks"):
         around.state = record.state("creating")
-    if preserve_fds:
-        around.preserve_fds, around.preserve_from = preserve_fds, KEEP_FROM
+    if pass_fds:
+        around.preserve_fds, around.preserve_from = pass_fds, KEEP_FROM
     return around
 
 
 def lower_rlimits(process: dict[str, Any]) -> None:
     """Make the limits of *process* ones that the kernel lets us set."""
     if process.get("rlimits"):
+        from estiva.runtime.rlimits import clamp
+
         process["rlimits"] = clamp(process["rlimits"], may_raise=_may_raise_limits())[0]
 
 
@@ -154,14 +218,13 @@ def _may_raise_limits() -> bool:
     return bool(effective >> 24 & 1) and not is_rootless()  # CAP_SYS_RESOURCE
 
 
-def start_time(pid: int) -> int:
-    """When *pid* started, in clock ticks since boot.  proc_pid_stat(5)"""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        text = file.read()
-    return int(text[text.rindex(b")") + 2 :].split()[19])
+def write_pid_file(options: Options, record: Record) -> None:
+    """Tell the process's number where ``--pid-file`` says."""
+    if options.text("pid-file"):
+        records.write_whole(os.path.abspath(options.text("pid-file")), str(record.pid))
 
 
-def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], status: str, pid: int = 0) -> None:
+def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], status: str) -> None:
     """Run the hooks of these names in this process's namespaces; those after the container's end only warn.
 
     runtime-spec config.md "POSIX-platform Hooks"
@@ -170,7 +233,7 @@ def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], stat
         return
     from estiva.runtime import hooks
 
-    for warning in hooks.run(spec, names, record.state(status, pid), warn=status == "stopped"):
+    for warning in hooks.run(spec, names, record.state(status), warn=status == "stopped"):
         sys.stderr.write(f"estiva-runtime: {warning}\n")
 
 
@@ -178,19 +241,41 @@ def start(record: Record) -> None:
     """Let the program of a created container run.  Raises the kind of failure that executing it met."""
     status = record.status()
     if status != "created":
-        raise Conflict(f'starting container "{record.container_id}": it is {status}, not created')
+        how = {
+            "stopped": "cannot start a container that has stopped",
+            "creating": "cannot start a container that is being created",
+        }
+        told = how.get(status, "cannot start an already running container")
+        raise Conflict(f'starting container "{record.container_id}": {told}')
+    proxy = None
+    if record.fields.get("notify") and os.environ.get("NOTIFY_SOCKET"):
+        from estiva.runtime.cli.notify import Proxy
+
+        proxy = Proxy(record)
     message = _release(record)
     if message[:1] == b"F":
+        from estiva.runtime.failure import decode
+
         raise decode(message[1:])
+    after_start(record, record.config())
+    if proxy is not None:
+        proxy.wait_ready(record.pid)
+
+
+def after_start(record: Record, spec: dict[str, Any]) -> None:
+    """What comes when the program runs; that it fails ends the container."""
     try:
-        run_hooks(record, record.config(), ("poststart",), "running", record.pid)
+        run_hooks(record, spec, ("poststart",), "running")
     except EstivaError:
-        _stop(record)
+        if record.alive():
+            os.kill(record.pid, SIGKILL)
         raise
 
 
 def _release(record: Record) -> bytes:
     """Connect, which the container's process waits for; what it says then: nothing if its program runs."""
+    from estiva.linux.unix import connect
+
     try:
         fd = connect(record.start_socket)
         try:
@@ -202,8 +287,3 @@ def _release(record: Record) -> bytes:
         raise Conflict(
             f'starting container "{record.container_id}": its process was killed, or another started it'
         ) from error
-
-
-def _stop(record: Record) -> None:
-    if record.alive():
-        os.kill(record.pid, signal.SIGKILL)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 
-from estiva.errors import Conflict, Invalid
-from estiva.runtime import capabilities, plan
+from estiva.errors import Conflict, Denied, Invalid, NotFound
+from estiva.runtime import capabilities
+from estiva.runtime.cli import records
 from estiva.runtime.cli.bundle import check_process
 from estiva.runtime.cli.create import lower_rlimits, surroundings
+from estiva.runtime.cli.streams import check_console, passed_descriptors
 from estiva.runtime.compile import NAMESPACES
 from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.helper import KEEP_FROM
-from estiva.runtime.launch import MonitorSpec, launch
-from estiva.runtime.plan import Plan
+from estiva.runtime.launch import confirm, launch_child
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from estiva.runtime.cgroup.handle import CgroupHandle
+    from estiva.runtime.cli.main import Context
     from estiva.runtime.cli.options import Options
     from estiva.runtime.cli.records import Record
 
@@ -26,25 +29,85 @@ if TYPE_CHECKING:
 _PROC_NAMES = {"mount": "mnt", "network": "net"}
 
 
+def command_exec(context: Context, options: Options) -> int:
+    record = records.find(context.root, options.operands[0])
+    _check_status(record, options.switch("ignore-paused"))
+    spec = record.config()
+    process = process_of(options, spec, options.operands[1:])
+    detached, terminal = options.switch("detach"), bool(process.get("terminal"))
+    console = os.path.abspath(options.text("console-socket")) if options.text("console-socket") else ""
+    check_console(terminal, detached, console)
+    pass_fds = passed_descriptors(options, process, activated=False)
+    procs = _procs(record, options.many("cgroup"))
+    streams = None
+    if not detached:
+        from estiva.runtime.cli.foreground import Streams
+
+        streams = Streams(terminal=terminal)
+        console = streams.console.path if streams.console else ""
+    try:
+        pid = execute(context, record, spec, process, procs, console=console, pass_fds=pass_fds)
+        if options.text("pid-file"):
+            records.write_whole(os.path.abspath(options.text("pid-file")), str(pid))
+        if streams is None:
+            return 0
+        from estiva.runtime.cli.foreground import wait
+
+        return wait(pid, streams)
+    finally:
+        if streams:
+            streams.close()
+
+
+def _check_status(record: Record, ignore_paused: bool) -> None:
+    status = record.status()
+    if status == "stopped":
+        raise Conflict(f'container "{record.container_id}": cannot exec in a stopped container')
+    if status == "paused" and not ignore_paused:
+        raise Conflict(
+            f'container "{record.container_id}": cannot exec in a paused container (use --ignore-paused to override)'
+        )
+    if status == "creating":
+        raise Conflict(f'container "{record.container_id}": cannot exec in a container that is being created')
+
+
 def process_of(options: Options, spec: dict[str, Any], args: list[str]) -> dict[str, Any]:
     """The process that ``exec`` is asked for: a JSON file, or *args* and options over the container's own process."""
-    if options.text("process"):
-        with open(options.text("process"), "rb") as file:
-            process = json.loads(file.read())
-        if not isinstance(process, dict):
-            raise Invalid(f"{options.text('process')}: not an object")
+    path = options.text("process")
+    if path:
+        if args:
+            raise Invalid("exec: a command beside --process", "give one of them")
+        process = _read_process(path)
     else:
+        if not args:
+            raise Invalid("exec: process args cannot be empty", "name a command, or a file by --process")
         process = dict(spec.get("process") or {})
         process["args"] = args
-        process["terminal"] = options.switch("tty")
+        process["terminal"] = False
         process["env"] = [*(process.get("env") or ()), *options.many("env")]
         process["cwd"] = options.text("cwd") or process.get("cwd") or "/"
         _user(process, options)
         if options.many("cap"):
             _add_capabilities(process, options.many("cap"))
-        if options.switch("no-new-privs"):
-            process["noNewPrivileges"] = True
+        if options.given("no-new-privs"):
+            process["noNewPrivileges"] = options.switch("no-new-privs")
+        for option, field in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+            if options.text(option):
+                process[field] = options.text(option)
+    if options.given("tty"):
+        process["terminal"] = options.switch("tty")
     check_process(process)
+    return process
+
+
+def _read_process(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        try:
+            process = json.loads(file.read())
+        except ValueError as error:
+            raise Invalid(f"reading {path}: {error}") from error
+    if not isinstance(process, dict):
+        raise Invalid(f"{path}: not an object")
     return process
 
 
@@ -53,11 +116,15 @@ def _user(process: dict[str, Any], options: Options) -> None:
     text = options.text("user")
     if text:
         uid, _, gid = text.partition(":")
-        if not uid.isdigit() or (gid and not gid.isdigit()):
+        if not uid.isdecimal() or (gid and not gid.isdecimal()):
             raise Invalid(f'option --user: "{text}" is not UID[:GID]')
-        user = {"uid": int(uid), "gid": int(gid or 0)}
-    if options.many("additional-gids"):
-        user["additionalGids"] = [int(gid) for gid in options.many("additional-gids")]
+        user["uid"] = int(uid)
+        if gid:
+            user["gid"] = int(gid)
+    for gid in options.many("additional-gids"):
+        if not gid.isdecimal():
+            raise Invalid(f'option --additional-gids: "{gid}" is not a number')
+        user["additionalGids"] = [*(user.get("additionalGids") or ()), int(gid)]
     process["user"] = user
 
 
@@ -69,27 +136,63 @@ def _add_capabilities(process: dict[str, Any], added: list[str]) -> None:
     process["capabilities"] = sets
 
 
-def execute(record: Record, process: dict[str, Any], *, console: str = "", preserve_fds: int = 0) -> int:
-    """Start *process* in the container; returns its process id.  *console* is as in :func:`.create.create`."""
-    status = record.status()
-    if status not in ("running", "created"):
-        raise Conflict(f'executing in container "{record.container_id}": it is {status}')
-    if bool(process.get("terminal")) != bool(console):
-        raise Invalid("a terminal needs a console socket when detached, and nothing else does", "see --console-socket")
-    spec = record.config()
+def _procs(record: Record, wanted: list[str]) -> list[str]:
+    """The cgroup.procs files to join by: the container's, or those of the sub-cgroups that ``--cgroup`` names."""
+    handle = record.cgroup()
+    procs = list(handle.procs_paths)
+    for entry in wanted:
+        controllers, _, path = entry.rpartition(":")
+        if ".." in path.split("/"):
+            raise Invalid(f'option --cgroup: "{path}" leads out of the container\'s cgroup')
+        directories = _directories(handle, [name for name in controllers.split(",") if name], entry)
+        for directory in directories:
+            target = f"{directory}/{path.strip('/')}".rstrip("/")
+            if not os.path.isdir(target):
+                raise NotFound(f'option --cgroup: there is no cgroup "{path}" below that of "{record.container_id}"')
+            procs[procs.index(f"{directory}/cgroup.procs")] = f"{target}/cgroup.procs"
+    return procs
+
+
+def _directories(handle: CgroupHandle, controllers: list[str], entry: str) -> list[str]:
+    """The container's cgroup directories that belong to *controllers*; without any, all."""
+    if not controllers:
+        return list(handle.dirs)
+    found = [handle.v1_dir(name) or handle.v1_dir(f"name={name}") or "" for name in controllers]
+    if "" in found:
+        raise Invalid(f'option --cgroup: "{entry}": there is no v1 controller {controllers[found.index("")]} here')
+    return list(dict.fromkeys(found))
+
+
+def execute(
+    context: Context, record: Record, spec: dict[str, Any], process: dict[str, Any], procs: list[str], *,
+    console: str, pass_fds: int,
+) -> int:  # fmt: skip
+    """Start *process* in the container as a child of this process; returns its process id."""
     lower_rlimits(process)
-    around = surroundings(record, spec, preserve_fds)
-    if preserve_fds:
+    around = surroundings(record, spec, pass_fds)
+    if pass_fds:
         around.preserve_from = KEEP_FROM + 1
-    pidfd = os.pidfd_open(record.pid)
+    around.confirm_fd = KEEP_FROM + 1 + pass_fds
     try:
-        work = Plan().add(plan.ORPHAN, "", os.path.abspath(console) if console else "")
-        work.extend(compile_exec(spec, process, namespaces_of(record.pid), KEEP_FROM, around))
-        monitor = MonitorSpec()
-        monitor.procs = record.cgroup().procs_paths
-        monitor.terminal = bool(console)
-        kept = [pidfd, *range(3, 3 + preserve_fds)]
-        launched = launch(work, monitor, ["estiva-runtime", record.container_id], keep=kept, own_stdio=False)
+        pidfd = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        raise Conflict(f'container "{record.container_id}": cannot exec in a stopped container') from None
+    try:
+        work = compile_exec(spec, process, namespaces_of(record.pid), KEEP_FROM, around)
+        context.log.debug(f"plan of exec in {record.container_id}: {str(work)!r}" if context.log.verbose else "")
+        launched = launch_child(
+            work,
+            procs,
+            ["estiva-runtime", record.container_id],
+            confirm,
+            keep=[pidfd, *range(3, 3 + pass_fds)],
+            terminal=bool(process.get("terminal")),
+            console=console,
+        )
+    except Denied:
+        if not record.alive():
+            raise Conflict(f'container "{record.container_id}": cannot exec in a stopped container') from None
+        raise
     finally:
         os.close(pidfd)
     os.close(launched.fd)

@@ -1,39 +1,66 @@
-"""Waiting for a container's program in the foreground: its terminal, signals, exit code.
-
-The helper leaves as soon as the program runs; this process is then the program's parent, for it has declared itself the
-reaper of orphans (PR_SET_CHILD_SUBREAPER).
-"""
+"""Waiting for a program in the foreground: its terminal, signals, notifications, exit code."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
-import signal
 
-from estiva.linux.libc import check, libc
 from estiva.monitor.foreground import RawTerminal, Signals
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from estiva.runtime.cli.notify import Proxy
+
 PR_SET_CHILD_SUBREAPER = 36
+SIGWINCH = 28  # the signal module would bring enum
 
 
-def become_subreaper() -> None:
+class Streams:
+    """What connects this process with a program in the foreground, made before the program is: signals that come from
+    now on are for it.  ``console``: where its terminal arrives · ``notify``: passes its notifications on ·
+    ``subreaper``: its orphans become ours."""
+
+    __slots__ = ("console", "notify", "signals", "subreaper")
+
+    def __init__(self, *, terminal: bool, subreaper: bool = False) -> None:
+        self.console = Console() if terminal else None
+        self.notify: Proxy | None = None
+        self.subreaper = subreaper
+        self.signals = Signals(proxy=True, terminal=terminal)
+        if subreaper:
+            _become_subreaper()
+
+    def close(self) -> None:
+        self.signals.close()
+        if self.console:
+            self.console.close()
+        if self.notify is not None:
+            self.notify.close()
+
+
+def _become_subreaper() -> None:
     """Orphans below this process become its children.  prctl(2)"""
+    import ctypes
+
+    from estiva.linux.libc import check, libc
+
     check(libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_long(1), 0, 0, 0), "prctl", "PR_SET_CHILD_SUBREAPER")
 
 
 class Console:
     """A socket on which the helper delivers the master of a new terminal."""
 
-    __slots__ = ("_socket", "path")
+    __slots__ = ("_directory", "_socket", "path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self) -> None:
         import socket
+        import tempfile
 
-        self.path = path
+        self._directory = tempfile.mkdtemp(prefix="estiva-console-")
+        self.path = f"{self._directory}/socket"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(path)
+        self._socket.bind(self.path)
         self._socket.listen(1)
 
     def receive(self) -> int:
@@ -48,54 +75,76 @@ class Console:
 
     def close(self) -> None:
         self._socket.close()
-        try:
-            os.unlink(self.path)
-        except FileNotFoundError:
-            pass
+        for remove, path in ((os.unlink, self.path), (os.rmdir, self._directory)):
+            try:
+                remove(path)
+            except FileNotFoundError:
+                continue
 
 
-def wait(pid: int, master: int = -1) -> int:
-    """Forward signals, and the terminal's bytes through *master* if there is one, until *pid*, a child, has ended.
+def wait(pid: int, streams: Streams) -> int:
+    """Pass signals on, and the terminal's bytes if there is one, until *pid*, a child, has ended.
 
     Returns its exit code, 128 + signal if one ended it.
     """
-    interactive = master >= 0 and os.isatty(0)
-    signals = Signals(proxy=True, terminal=interactive)
+    master = streams.console.receive() if streams.console else -1
     pidfd = os.pidfd_open(pid)
     try:
-        if interactive:
+        if master >= 0 and os.isatty(0):
             _copy_size(master)
             with RawTerminal(0):
-                _pump(pid, pidfd, master, signals)
+                _pump(pid, pidfd, master, streams)
         else:
-            _pump(pid, pidfd, master, signals)
+            _pump(pid, pidfd, master, streams)
     finally:
         os.close(pidfd)
-        signals.close()
+        if master >= 0:
+            os.close(master)
     _, status = os.waitpid(pid, 0)
+    if streams.subreaper:
+        _reap()
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-def _pump(pid: int, pidfd: int, master: int, signals: Signals) -> None:
-    inputs = {pidfd, signals.fd} | ({0, master} if master >= 0 else set())
-    while pidfd in inputs:
-        ready, _, _ = select.select(inputs, (), ())
-        if signals.fd in ready:
-            for number in signals.read():
+def _pump(pid: int, pidfd: int, master: int, streams: Streams) -> None:
+    poll = select.poll()
+    inputs = [pidfd, streams.signals.fd] + ([0, master] if master >= 0 else [])
+    if streams.notify is not None:
+        inputs.append(streams.notify.fileno())
+    for fd in inputs:
+        poll.register(fd, select.POLLIN)
+    while True:
+        ready = dict(poll.poll(1000 if streams.subreaper else None))
+        if streams.subreaper:
+            _reap(pid)
+        if streams.signals.fd in ready:
+            for number in streams.signals.read():
                 _signal(pid, number, master)
-        if 0 in ready and not _copy(0, master):
-            inputs.discard(0)
-        if master in ready and not _copy(master, 1):
-            inputs.discard(master)
+        for source, target in ((0, master), (master, 1)):
+            if master >= 0 and source in ready and not _copy(source, target):
+                poll.unregister(source)
+        if streams.notify is not None and streams.notify.fileno() in ready:
+            streams.notify.pass_on()
         if pidfd in ready:
-            inputs.discard(pidfd)
-    while master in inputs and select.select((master,), (), (), 0)[0]:
-        if not _copy(master, 1):
             break
+    while master >= 0 and select.select((master,), (), (), 0)[0] and _copy(master, 1):
+        pass
+
+
+def _reap(keep: int = 0) -> None:
+    """Take leave of orphans that have ended, but not of *keep*."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None or ended.si_pid == keep:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def _signal(pid: int, number: int, master: int) -> None:
-    if number == signal.SIGWINCH:
+    if number == SIGWINCH:
         if master >= 0:
             _copy_size(master)
         return
@@ -123,4 +172,7 @@ def _copy_size(master: int) -> None:
     import fcntl
     import termios
 
-    fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+    try:
+        fcntl.ioctl(master, termios.TIOCSWINSZ, fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(8)))
+    except OSError:
+        pass  # ours is no terminal, or gone

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 
 from estiva.errors import Conflict
 from estiva.runtime import capabilities
 from estiva.runtime.cli.bundle import OCI_VERSION
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from estiva.runtime.cli.main import Context
+    from estiva.runtime.cli.options import Options
+
+
+def command_spec(context: Context, options: Options) -> int:
+    write_spec(options.text("bundle"), options.switch("rootless"))
+    return 0
+
+
+def command_features(context: Context, options: Options) -> int:
+    sys.stdout.write(json.pretty(features()) + "\n")
+    return 0
 
 
 def base_spec(rootless: bool = False) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def write_spec(bundle: str, rootless: bool) -> None:
     path = os.path.join(bundle or ".", "config.json")
     try:
         with open(path, "x") as file:
-            file.write(json.dumps(base_spec(rootless), indent="\t") + "\n")
+            file.write(json.pretty(base_spec(rootless), "\t") + "\n")
     except FileExistsError:
         raise Conflict(f"writing {path}: it exists", "remove it first") from None
 

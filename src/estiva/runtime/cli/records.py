@@ -1,26 +1,37 @@
 """What is kept of every container between commands: ``<root>/<id>/state.json`` and the configuration.
 
-Nobody watches the containers of this command: whether one runs is found out by looking at its process each time.
+Nobody watches the containers of this command: whether one runs is found out by looking at its process each time.  Who
+makes or removes a container holds a lock on its directory (flock), which ends with the process however that ends.  So a
+command killed at any instant leaves one of these, and the next command knows which:
+
+* a directory without state.json: nothing of the container exists.  ``create`` takes it over, ``delete`` removes it.
+* a state without a process, or with one that is dead, and no lock: stopped; ``delete`` removes what there is.
+* a state that is not ``ready``, and a lock: being made.
+
 runtime-spec runtime.md "State"
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import fcntl
 import os
 import time
 
-from estiva.errors import Conflict, NotFound
+from estiva.errors import Conflict, Invalid, NotFound
 from estiva.monitor.state import is_alive
 from estiva.runtime.cgroup import driver, hierarchy
-from estiva.runtime.cli.bundle import OCI_VERSION, check_id
+from estiva.runtime.cli.bundle import OCI_VERSION
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from estiva.runtime.cgroup.handle import CgroupHandle
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_PATIENCE_S = 15.0  # how long who makes or removes a container may take
 
 
 def default_root() -> str:
@@ -29,16 +40,24 @@ def default_root() -> str:
     return os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/estiva-run-{os.getuid()}", "estiva-runtime")
 
 
+def check_id(container_id: str) -> str:
+    """*container_id* if it can be a directory's name here.  Raises Invalid."""
+    if not container_id or len(container_id) > 255 or not _LETTERS.issuperset(container_id) or container_id[0] == ".":
+        raise Invalid(f'invalid container ID format: "{container_id}" is not made of letters, digits and _ + - .')
+    return container_id
+
+
 class Record:
-    """One container: ``directory`` and the fields of its state.json (``pid``, ``starttime``, ``bundle``,
-    ``cgroup_path``, ``created``, ``annotations``, ``owner``)."""
+    """One container: ``directory`` and the fields of its state.json (``pid``, ``starttime``, ``bundle``, ``rootfs``,
+    ``cgroup_path``, ``created``, ``annotations``, ``owner``: a user id, ``ready``: it was made to the end)."""
 
-    __slots__ = ("container_id", "directory", "fields")
+    __slots__ = ("_lock_fd", "container_id", "directory", "fields")
 
-    def __init__(self, directory: str, container_id: str, fields: dict[str, Any]) -> None:
+    def __init__(self, directory: str, container_id: str, fields: dict[str, Any], lock_fd: int = -1) -> None:
         self.directory = directory
         self.container_id = container_id
         self.fields = fields
+        self._lock_fd = lock_fd
 
     @property
     def pid(self) -> int:
@@ -49,19 +68,28 @@ class Record:
         return f"{self.directory}/start"
 
     def config(self) -> dict[str, Any]:
-        """The configuration it was made from."""
-        with open(f"{self.directory}/config.json", "rb") as file:
-            return dict(json.loads(file.read()))
+        """The configuration it was made from; empty if the record is being removed."""
+        try:
+            with open(f"{self.directory}/config.json", "rb") as file:
+                return dict(json.loads(file.read()))
+        except FileNotFoundError:
+            return {}
 
     def cgroup(self) -> CgroupHandle:
         return driver.open_handle(hierarchy.detect(), self.fields.get("cgroup_path", ""))
+
+    def set_process(self, pid: int) -> None:
+        """Note the container's process."""
+        self.fields["pid"] = pid
+        self.fields["starttime"] = start_time(pid)
+        self.save()
 
     def alive(self) -> bool:
         return bool(self.pid) and is_alive(self.pid, int(self.fields["starttime"]))
 
     def status(self) -> str:
         """``creating``, ``created``, ``running``, ``paused`` or ``stopped``."""
-        if not self.pid:
+        if not self.fields.get("ready") and _is_locked(self.directory):
             return "creating"
         if not self.alive():
             return "stopped"
@@ -70,60 +98,169 @@ class Record:
         handle = self.cgroup()
         return "paused" if handle.dirs and handle.frozen() else "running"
 
-    def state(self, status: str = "", pid: int = 0) -> dict[str, Any]:
-        """The OCI state; *pid* where none is recorded yet."""
+    def state(self, status: str = "") -> dict[str, Any]:
+        """The OCI state, with what runc adds: ``rootfs``, ``created``, ``owner``."""
         status = status or self.status()
-        return {
+        state = {
             "ociVersion": OCI_VERSION,
             "id": self.container_id,
+            "pid": self.pid if status != "stopped" else 0,
             "status": status,
-            "pid": pid or (self.pid if status not in ("stopped", "creating") else 0),
             "bundle": self.fields["bundle"],
             "rootfs": self.fields["rootfs"],
             "created": self.fields["created"],
-            "owner": self.fields["owner"],
-            **({"annotations": self.fields["annotations"]} if self.fields.get("annotations") else {}),
         }
+        if self.fields.get("annotations"):
+            state["annotations"] = self.fields["annotations"]
+        state["owner"] = _user_name(int(self.fields["owner"]))
+        return state
 
     def save(self) -> None:
         """Write the fields; the file appears whole."""
         write_whole(f"{self.directory}/state.json", json.dumps(self.fields))
 
+    def lock(self) -> bool:
+        """Wait until nobody makes or removes it, and be the one who does; False if it is gone then.
+
+        Raises Conflict if that takes too long.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fd = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            if _flock(fd):
+                if _is_the_one(fd, self.directory):
+                    self._lock_fd = fd
+                    return True
+                os.close(fd)
+                return False
+            os.close(fd)
+            if time.monotonic() > deadline:
+                raise Conflict(f'container "{self.container_id}": another command is making or removing it')
+            time.sleep(0.005)
+
+    def take_lock(self, other: Record) -> None:
+        """Hold the lock that *other*, a record of the same container, held."""
+        self._lock_fd, other._lock_fd = other._lock_fd, -1
+
+    def unlock(self) -> None:
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
     def remove(self) -> None:
-        """Remove what is kept of it."""
-        for name in os.listdir(self.directory):
-            os.unlink(f"{self.directory}/{name}")
+        """Remove what is kept of it, the state first: what is left without one is nobody's."""
+        for name in ("state.json", *os.listdir(self.directory)):
+            path = f"{self.directory}/{name}"
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except IsADirectoryError:
+                _remove_directory(path)
         os.rmdir(self.directory)
+        self.unlock()
+
+
+def _remove_directory(path: str) -> None:
+    for name in os.listdir(path):
+        os.unlink(f"{path}/{name}")
+    os.rmdir(path)
+
+
+def _user_name(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_locked(directory: str) -> bool:
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _flock(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_the_one(fd: int, path: str) -> bool:
+    """Whether *path* still is the directory opened as *fd*."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def start_time(pid: int) -> int:
+    """When *pid* started, in clock ticks since boot.  proc_pid_stat(5)"""
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 1024)
+    finally:
+        os.close(fd)
+    return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
 def write_whole(path: str, text: str) -> None:
-    temporary = f"{path}.{os.getpid()}"
+    directory, _, name = path.rpartition("/")
+    temporary = f"{directory}/.{name}.{os.getpid()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
-        os.write(fd, text.encode())
+        data = text.encode()
+        while data:
+            data = data[os.write(fd, data) :]
+    except BaseException:
+        os.unlink(temporary)
+        raise
     finally:
         os.close(fd)
     os.rename(temporary, path)
 
 
-def new(root: str, container_id: str, spec: dict[str, Any], bundle: str) -> Record:
-    """Reserve *container_id*.  Raises Conflict if it is in use."""
-    directory = f"{root}/{check_id(container_id)}"
-    os.makedirs(root, 0o700, exist_ok=True)
-    try:
-        os.mkdir(directory, 0o700)
-    except FileExistsError:
-        raise Conflict(f'creating container "{container_id}": the id is in use', "delete it first") from None
-    fields = {
+def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup_path: str) -> Record:
+    """Reserve *container_id*; the record is locked.  Raises Conflict if it is in use."""
+    record = Record(f"{root}/{check_id(container_id)}", container_id, {})
+    os.makedirs(root, 0o711, exist_ok=True)
+    while True:
+        try:
+            os.mkdir(record.directory, 0o711)
+        except FileExistsError:
+            pass
+        fd = os.open(record.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not _flock(fd) or os.path.exists(f"{record.directory}/state.json"):
+            os.close(fd)
+            raise Conflict(f'creating container "{container_id}": container with given ID already exists')
+        if _is_the_one(fd, record.directory):
+            break
+        os.close(fd)
+    record = Record(record.directory, container_id, {}, fd)
+    record.fields = {
         "bundle": os.path.abspath(bundle),
         "rootfs": spec["root"]["path"],
         "created": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}Z",
         "annotations": spec.get("annotations") or {},
-        "owner": str(os.getuid()),
+        "owner": os.getuid(),
+        "cgroup_path": cgroup_path,
+        "pid": 0,
+        "ready": False,
     }
-    record = Record(directory, container_id, fields)
+    write_whole(f"{record.directory}/config.json", json.dumps(spec))
     record.save()
-    write_whole(f"{directory}/config.json", json.dumps(spec))
     return record
 
 
@@ -135,8 +272,17 @@ def find(root: str, container_id: str) -> Record:
             return Record(directory, container_id, json.loads(file.read()))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise NotFound(f'container "{container_id}" does not exist') from None
+            raise NotFound(f'container "{container_id}": container does not exist') from None
         raise
+
+
+def remove_remnant(root: str, container_id: str) -> bool:
+    """Remove the directory that a killed ``create`` or ``delete`` left; False if there is none."""
+    record = Record(f"{root}/{check_id(container_id)}", container_id, {})
+    if not os.path.isdir(record.directory) or not record.lock():
+        return False
+    record.remove()
+    return True
 
 
 def every(root: str) -> list[Record]:
@@ -149,6 +295,6 @@ def every(root: str) -> list[Record]:
     for name in names:
         try:
             found.append(find(root, name))
-        except NotFound:
-            continue  # deleted meanwhile
+        except (NotFound, Invalid):
+            continue  # deleted meanwhile, or nothing of ours
     return found

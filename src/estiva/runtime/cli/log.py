@@ -1,0 +1,56 @@
+"""Messages for whoever called: lines as logrus writes them, which engines read back from the file of ``--log``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from estiva.spec import quickjson
+
+
+class Log:
+    """``path``: a file to append to, or ``""`` · ``as_json``: one object a line · ``verbose``: debug lines too.
+
+    Failures go to standard error as well, in the user's words; the rest only where there is no file.
+    """
+
+    __slots__ = ("as_json", "path", "verbose")
+
+    def __init__(self) -> None:
+        self.path = ""
+        self.as_json = self.verbose = False
+
+    def error(self, text: str) -> None:
+        if self.path:
+            self._append("error", text)
+        sys.stderr.write(f"estiva-runtime: {text}\n")
+
+    def warning(self, text: str) -> None:
+        if self.path:
+            self._append("warning", text)
+        else:
+            sys.stderr.write(f"estiva-runtime: {text}\n")
+
+    def debug(self, text: str) -> None:
+        if self.verbose:
+            if self.path:
+                self._append("debug", text)
+            else:
+                sys.stderr.write(self._line("debug", text))
+
+    def _line(self, level: str, text: str) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        if self.as_json:
+            return quickjson.dumps({"level": level, "msg": text, "time": now}, separators=(",", ":")) + "\n"
+        return f'time="{now}" level={level} msg={quickjson.quote(text)}\n'
+
+    def _append(self, level: str, text: str) -> None:
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                os.write(fd, self._line(level, text).encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            sys.stderr.write(f"estiva-runtime: writing the log {self.path}: {error.strerror}\n")
