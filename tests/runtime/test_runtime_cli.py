@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from estiva.errors import Invalid, NotFound
+from estiva.errors import Invalid
 from estiva.runtime.cgroup import hierarchy
-from estiva.runtime.cli import bundle, control, information
+from estiva.runtime.cli import bundle, control
 
 pytestmark = pytest.mark.needs_root
 
@@ -185,26 +185,6 @@ def test_spec_writes_a_configuration_once(runtime, tmp_path):
     runtime("spec", "--bundle", str(target))
     bundle.check(json.loads((target / "config.json").read_text()))
     assert "it exists" in runtime("spec", "--bundle", str(target), code=1)
-
-
-@pytest.mark.parametrize(
-    ("change", "kind", "message"),
-    [
-        ({"ociVersion": "2.0"}, Invalid, "ociVersion"),
-        ({"process": {"args": []}}, Invalid, "process.args"),
-        ({"process": {"args": ["x"], "cwd": "tmp"}}, Invalid, "process.cwd"),
-        ({"process": []}, Invalid, "process"),
-        ({"hooks": {"startContainer": [{"path": "x"}]}}, Invalid, r"hooks.startContainer\[0\].path"),
-    ],
-)
-def test_bundles_are_checked_by_field(change, kind, message):
-    with pytest.raises(kind, match=message):
-        bundle.check({**information.base_spec(), **change})
-
-
-def test_a_bundle_without_configuration_is_named(tmp_path):
-    with pytest.raises(NotFound, match=str(tmp_path)):
-        bundle.load(str(tmp_path))
 
 
 def test_signals_are_numbers_and_names():

@@ -1,17 +1,34 @@
-"""The bundle's configuration, checked where it comes in.  runtime-spec bundle.md, config.md"""
+"""The bundle's configuration, checked where it comes in.  runtime-spec bundle.md, config.md
+
+:mod:`.schema` looks at each property by itself, what follows at those that belong together; nothing behind this needs
+to ask again what kind a value is.
+"""
 
 from __future__ import annotations
 
 import os
 
 from estiva.errors import Invalid, NotFound
+from estiva.runtime.cli import schema
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-OCI_VERSION = "1.2.0"
+OCI_VERSION = "1.3.0"
+OCI_VERSION_MIN = "1.0.0"
+
+# sysctls that a namespace has for itself; of all others a change would be the host's.  ipc_namespaces(7), namespaces(7)
+_SYSCTLS = {
+    "ipc": (
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+        "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue.",
+    ),
+    "network": ("net.",),
+    "uts": ("kernel.domainname", "kernel.hostname"),
+    "user": ("user.",),
+}  # fmt: skip
 
 
 def load(bundle: str) -> dict[str, Any]:
@@ -22,47 +39,153 @@ def load(bundle: str) -> dict[str, Any]:
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, "rb") as file:
-            spec = json.loads(file.read())
+            text = file.read()
     except FileNotFoundError:
         raise NotFound(
             f'reading bundle "{bundle}": no such file config.json', "make one with estiva-runtime spec"
         ) from None
-    except ValueError as error:
+    try:
+        spec = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"reading {path}: {error}") from error
     check(spec)
-    spec["process"] = dict(spec.get("process") or {})
-    root = spec.setdefault("root", {})
-    root["path"] = os.path.normpath(os.path.join(bundle, root.get("path") or "rootfs"))
-    if not os.path.isdir(root["path"]):
-        raise NotFound(f'root.path: "{root["path"]}" is not a directory')
+    if not spec.get("process"):
+        raise Invalid("process: is missing, so there is no program to run")
+    spec["root"]["path"] = os.path.normpath(os.path.join(bundle, spec["root"]["path"]))
+    if not os.path.isdir(spec["root"]["path"]):
+        raise NotFound(f'root.path: "{spec["root"]["path"]}" is not a directory')
     return dict(spec)
 
 
 def check(spec: Any) -> None:
-    """Raise for a configuration that the compiler would misunderstand."""
-    if not isinstance(spec, dict):
-        raise Invalid("config.json: not an object")
-    version = spec.get("ociVersion")
-    if not isinstance(version, str) or not version.startswith("1."):
-        raise Invalid(f'ociVersion: "{version}" is not a version 1')
-    for field in ("process", "root", "linux", "hooks", "annotations"):
-        if not isinstance(spec.get(field, {}), dict):
-            raise Invalid(f"{field}: not an object")
-    process = spec.get("process")
-    if process is not None:
-        check_process(process)
-    if spec.get("hooks"):
+    """Raise Invalid, naming the property, for a configuration that makes no sense."""
+    schema.check(spec, schema.CONFIG, "")
+    _check_version(spec["ociVersion"])
+    if spec.get("process") is not None:
+        _check_process(spec["process"])
+    if spec.get("hooks") is None:
+        spec.pop("hooks", None)
+    else:
         from estiva.runtime import hooks
 
         hooks.check(spec["hooks"])
+    linux = spec.get("linux") or {}
+    kinds = _namespaces(linux)
+    _check_ids(linux, kinds)
+    for name in ("hostname", "domainname"):
+        if spec.get(name):
+            _needs(kinds, "uts", name)
+            if len(spec[name]) > 64:
+                raise Invalid(f"{name}: longer than 64 characters")
+    for clock in linux.get("timeOffsets") or ():
+        if clock not in ("monotonic", "boottime"):
+            raise Invalid(f'linux.timeOffsets: "{clock}" is neither monotonic nor boottime')
+        _needs(kinds, "time", "linux.timeOffsets")
+        if kinds["time"]:
+            raise Invalid("linux.timeOffsets: those of a namespace that is joined cannot be changed")
+    if linux.get("netDevices"):
+        _needs(kinds, "network", "linux.netDevices")
+    for name in linux.get("sysctl") or ():
+        _check_sysctl(name, kinds)
+    if linux.get("resources") is not None:
+        from estiva.runtime.cgroup.checks import check_resources
+
+        check_resources(linux["resources"])
+    for position, mount in enumerate(spec.get("mounts") or ()):
+        _check_mount(mount, f"mounts[{position}]")
+    for position, device in enumerate(linux.get("devices") or ()):
+        if device["type"] != "p" and (device.get("major") is None or device.get("minor") is None):
+            raise Invalid(f"linux.devices[{position}]: major and minor are needed for type {device['type']}")
 
 
-def check_process(process: dict[str, Any]) -> None:
-    args = process.get("args")
-    if not isinstance(args, list) or not args or not all(isinstance(word, str) for word in args):
-        raise Invalid("process.args: not a list with a program in it")
-    if not str(process.get("cwd", "/")).startswith("/"):
-        raise Invalid(f'process.cwd: "{process["cwd"]}" is not an absolute path')
-    for entry in process.get("env") or ():
-        if not isinstance(entry, str):
-            raise Invalid("process.env: not a list of strings")
+def check_process(process: Any) -> None:
+    """The same for a process alone, as ``exec`` gets it from a file."""
+    schema.check(process, schema.PROCESS, "process")
+    _check_process(process)
+
+
+def _check_version(text: str) -> None:
+    """Any version 1: later ones only add, and what they add is not known here, so it is passed over.  semver.org"""
+    core = text.partition("+")[0]
+    numbers, dash, pre = core.partition("-")
+    parts = numbers.split(".")
+    if len(parts) != 3 or not all(part.isdecimal() and part.isascii() for part in parts) or (dash and not pre):
+        raise Invalid(f'ociVersion: "{text}" is not a semantic version')
+    if parts[0] != "1":
+        raise Invalid(f'ociVersion: "{text}" is not supported', f"versions {OCI_VERSION_MIN} to {OCI_VERSION} are")
+
+
+def _check_process(process: dict[str, Any]) -> None:
+    if not process["args"]:
+        raise Invalid("process.args: empty; there is no program to run")
+    for position, entry in enumerate(process.get("env") or ()):
+        if entry.find("=") < 1:
+            raise Invalid(f'process.env[{position}]: "{entry}" is not NAME=VALUE')
+    seen = set()
+    for position, limit in enumerate(process.get("rlimits") or ()):
+        where = f"process.rlimits[{position}]"
+        if limit["type"] in seen:
+            raise Invalid(f"{where}: {limit['type']} is given twice")
+        seen.add(limit["type"])
+        if limit["soft"] > limit["hard"]:
+            raise Invalid(f"{where}: the soft limit of {limit['type']} is above the hard limit")
+
+
+def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
+    """Kind → path (``""``: a new one) of the namespaces that are not the host's."""
+    kinds: dict[str, str] = {}
+    for position, entry in enumerate(linux.get("namespaces") or ()):
+        if entry["type"] in kinds:
+            raise Invalid(f"linux.namespaces[{position}]: {entry['type']} is given twice")
+        kinds[entry["type"]] = entry.get("path") or ""
+    if "mount" not in kinds:
+        raise Invalid("linux.namespaces: no mount namespace", "without one its mounts would be the host's")
+    return kinds
+
+
+def _needs(kinds: dict[str, str], kind: str, field: str) -> None:
+    if kind not in kinds:
+        raise Invalid(f"{field}: needs a {kind} namespace in linux.namespaces", "else it would change the host's")
+
+
+def _check_ids(linux: dict[str, Any], kinds: dict[str, str]) -> None:
+    for field in ("uidMappings", "gidMappings"):
+        maps = linux.get(field)
+        if maps and "user" not in kinds:
+            raise Invalid(f"linux.{field}: needs a user namespace in linux.namespaces")
+        if not maps and kinds.get("user") == "":
+            raise Invalid(f"linux.{field}: is missing, so nobody has an id in the new user namespace")
+        _check_maps(maps or (), f"linux.{field}")
+
+
+def _check_maps(maps: Any, where: str) -> None:
+    for position, entry in enumerate(maps):
+        for side in ("containerID", "hostID"):
+            if entry[side] + entry["size"] > 1 << 32:
+                raise Invalid(f"{where}[{position}]: {side} and size lead past the last id")
+            for other, earlier in enumerate(maps[:position]):
+                if entry[side] < earlier[side] + earlier["size"] and earlier[side] < entry[side] + entry["size"]:
+                    raise Invalid(f"{where}[{position}]: overlaps [{other}] in {side}")
+
+
+def _check_sysctl(name: str, kinds: dict[str, str]) -> None:
+    dotted = name.replace("/", ".")
+    for kind, prefixes in _SYSCTLS.items():
+        if any(dotted == prefix or (prefix.endswith(".") and dotted.startswith(prefix)) for prefix in prefixes):
+            _needs(kinds, kind, f"linux.sysctl.{name}")
+            if ".." in dotted:
+                break
+            return
+    raise Invalid(f"linux.sysctl.{name}: is not in a separate kernel namespace", "it would change the host's")
+
+
+def _check_mount(mount: dict[str, Any], where: str) -> None:
+    for field in ("uidMappings", "gidMappings"):
+        _check_maps(mount.get(field) or (), f"{where}.{field}")
+    if bool(mount.get("uidMappings")) != bool(mount.get("gidMappings")):
+        raise Invalid(f"{where}: uidMappings and gidMappings go together")
+    binds = mount.get("type") == "bind" or {"bind", "rbind"}.intersection(mount.get("options") or ())
+    if not binds and not mount.get("type"):
+        raise Invalid(f"{where}.type: is missing")
+    if binds and not mount.get("source"):
+        raise Invalid(f"{where}.source: is missing, so there is nothing to bind")

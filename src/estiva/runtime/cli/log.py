@@ -22,6 +22,7 @@ class Log:
         self.as_json = self.verbose = False
 
     def error(self, text: str) -> None:
+        text = text.replace("\n", "\\n")  # a path may have it; a failure is one line
         if self.path:
             self._append("error", text)
         sys.stderr.write(f"estiva-runtime: {text}\n")
