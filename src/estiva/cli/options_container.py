@@ -335,5 +335,6 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "stop-signal": _checked(_check_signal),
     "sysctl": _pairs("sysctl"),
     "ulimit": _checked(_check_ulimit),
+    "userns": lambda text: text or "host",  # "" is a choice: what is set elsewhere does not count
     "uts": _mode("uts"),
 }

@@ -64,6 +64,11 @@ class Settings:
         value = self.conf.get(table, {}).get(key)
         return otherwise if value is None or value == "" else value
 
+    @property
+    def userns(self) -> str:
+        """The mode of user namespaces where none was asked for.  podman-run(1) "--userns" """
+        return self.environ.get("PODMAN_USERNS") or str(self.default("userns", ""))
+
     def make_dirs(self) -> None:
         """Make the two roots and what every command needs in them; they are nobody else's business (mode 0700)."""
         for path in (self.root, self.run_root):

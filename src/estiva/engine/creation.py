@@ -22,13 +22,14 @@ from estiva.engine.signals import parse_signal
 from estiva.engine.spec.bundle import bundle_config
 from estiva.engine.spec.context import Context, User
 from estiva.engine.spec.process import arguments
-from estiva.engine.spec.security import selinux_labels
+from estiva.engine.spec.users import groups_to_add
 from estiva.engine.volumes import check_sources, choose_mounts, enter_volumes
 from estiva.errors import Conflict, Invalid, NotFound
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
     from estiva.engine.engine import Engine
@@ -96,35 +97,47 @@ def _context(engine: Engine, options: ContainerOptions, image: ImageRecord | Non
     context.run_dir = f"{settings.run_root}/containers/{container_id}"
     if settings.rootless:
         context.gid_count = max((m.ctr + m.size for m in engine.id_maps()[1]), default=1)
-    suggested = ""
-    if options.userns or options.uidmap or options.gidmap or context.conf.get("userns"):
+    if (
+        options.userns
+        or settings.userns
+        or options.uidmap
+        or options.gidmap
+        or options.subuidname
+        or options.subgidname
+    ):
         from estiva.engine.usermaps import choose_maps
 
-        suggested = choose_maps(engine, options, context, image)
-    context.user = _user(engine, options, context, image, suggested)
+        context.who = choose_maps(engine, options, context, image)
+    context.who = options.user or context.who or context.image.get("User") or ""
+    context.user = _user(engine, options, context, image)
     return context
 
 
-def _user(
-    engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None, suggested: str
-) -> User:
-    who = options.user or suggested or context.image.get("User") or ""
+def _user(engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None) -> User:
+    groups = groups_to_add(options.group_add)
     if image is None:
-        return directory_user(options.image, who, options.group_add)
-    return image_user(engine, image.id, image.diff_ids, who, options.group_add)
+        from estiva.engine.spec.rootfs import rootfs_path
+
+        return directory_user(rootfs_path(options), context.who, groups)
+    return image_user(engine, image.id, image.diff_ids, context.who, groups)
 
 
 def _make(
     engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None, mounts: list[MountOption]
 ) -> Container:
     """Enter the container in the database, then make its files; removes it all again if that fails."""
-    copies = bool(context.uid_maps) and engine.store.driver == "copy"
-    details = _details(options, context, image, mounts, copies)
+    copies = engine.store.driver == "copy"
     now_ns = time.time_ns()
-    row = _row(options, context, image, mounts, details, now_ns)
+    claims = _claims(context)
     try:
         with engine.database.transaction() as change:
+            if claims is not None:
+                claims.choose(engine, change, options, context)
+            details = _details(options, context, image, mounts, copies)
+            row = _row(options, context, image, mounts, details, now_ns)
             change.execute(f"INSERT INTO containers ({COLUMNS}) VALUES ({','.join('?' * len(row))})", row)
+            if claims is not None:
+                claims.enter(change, context)
             resolved, fresh = enter_volumes(engine.volumes, change, context.id, mounts, now_ns)
     except IntegrityError:
         raise _name_in_use(engine, context.name) from None
@@ -132,12 +145,12 @@ def _make(
     try:
         container.spec_in_memory = bundle_config(options, context, resolved)
         _write_bundle(container, context, details)
-        if context.host.selinux and any({"z", "Z"} & set(mount.options) for mount in resolved):
+        if context.mount_label:
             from estiva.engine.relabel import relabel
 
-            relabel(resolved, selinux_labels(options, context)[1])
+            relabel(resolved, context.mount_label, list(map(engine.volumes.path, fresh)), engine.settings.environ)
         if fresh and (context.uid_maps or context.user.uid):
-            from estiva.engine.usermaps import give_volumes
+            from estiva.engine.userfiles import give_volumes
 
             give_volumes(engine, list(map(engine.volumes.path, fresh)), context)
         if fresh or not options.rm:
@@ -149,6 +162,15 @@ def _make(
         raise
     container.phase = "created"
     return container
+
+
+def _claims(context: Context) -> ModuleType | None:
+    """The module that chooses what the container has to itself, if there is anything."""
+    if not context.uid_maps and context.automatic is None and not context.host.selinux:
+        return None
+    from estiva.engine import claims
+
+    return claims
 
 
 def _complete(engine: Engine, container_id: str, fresh: list[str], durable: bool) -> None:
@@ -201,6 +223,7 @@ def _details(
         "diff_ids": image.diff_ids if image else [],
         "mounts": [mount.to_json() for mount in mounts],
         "user": context.user.to_json(),
+        "who": context.who,
         "uid_maps": context.uid_maps,
         "gid_maps": context.gid_maps,
         "shifted": bool(context.uid_maps) and (context.rootless or driver_copies),
@@ -228,13 +251,13 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
     os.mkdir(container.bundle, 0o700)
     if not container.options.rootfs:
         if context.uid_maps:
-            from estiva.engine.usermaps import prepare_mapped
+            from estiva.engine.userfiles import prepare_mapped
 
             prepare_mapped(engine, container, context)
         else:
             prepare_layer(engine, container.id, details["diff_ids"])
     if context.uid_maps:
-        from estiva.engine.usermaps import make_accessible
+        from estiva.engine.userfiles import make_accessible
 
         volumes = [mount.source for mount in container.mounts if mount.kind == "volume"]
         make_accessible(engine, container.bundle, list(map(engine.volumes.path, volumes)), context.uid_maps)

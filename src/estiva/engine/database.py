@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
-VERSION = 1
+VERSION = 2
 BUSY_MS = 20_000
 
 CHECKPOINT_PAGES = 200  # a log left behind is read by the next command, so it should be short
@@ -58,6 +58,16 @@ CREATE TABLE container_volumes (
     container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
     volume TEXT NOT NULL REFERENCES volumes(name), PRIMARY KEY (container, volume)) WITHOUT ROWID;
 CREATE INDEX container_volumes_by_volume ON container_volumes(volume);
+"""
+# Since version 2: what containers have to themselves.  kind: 0 user, 1 group ids of ours.
+_CLAIMS = """
+CREATE TABLE used_ids (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE, kind INTEGER NOT NULL,
+    first INTEGER NOT NULL, count INTEGER NOT NULL);
+CREATE INDEX used_ids_by_container ON used_ids(container);
+CREATE TABLE used_levels (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE, level TEXT NOT NULL);
+CREATE INDEX used_levels_by_container ON used_levels(container);
 """
 
 
@@ -178,7 +188,7 @@ def _connect(path: str) -> Any:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         connection = sqlite.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
+    if version < VERSION:
         _create(connection)
     elif version > VERSION:
         connection.close()
@@ -190,15 +200,29 @@ def _connect(path: str) -> Any:
 
 
 def _create(connection: Any) -> None:
-    """Make the tables; of several processes that find none, one does."""
+    """Make the tables that are missing; of several processes that find them so, one does."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN EXCLUSIVE")
-    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-        for statement in _SCHEMA.split(";"):
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    for tables in ("", _SCHEMA, _CLAIMS)[version + 1 :]:
+        for statement in tables.split(";"):
             if statement.strip():
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
+    if version == 1:
+        _enter_used_ids(connection)
+    connection.execute(f"PRAGMA user_version={VERSION}")
     connection.execute("COMMIT")
+
+
+def _enter_used_ids(connection: Any) -> None:
+    """What version 1 kept with each container only."""
+    from estiva.spec import quickjson as json
+
+    for container, text in connection.execute("SELECT id, details FROM containers").fetchall():
+        details = json.loads(text)
+        for kind, key in enumerate(("uid_maps", "gid_maps")):
+            for _, first, count in details.get(key, ()):
+                connection.execute("INSERT INTO used_ids VALUES (?,?,?,?)", (container, kind, first, count))
 
 
 def _explain(path: str, error: Exception) -> Unavailable | Conflict | Invalid:

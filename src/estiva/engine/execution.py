@@ -136,8 +136,9 @@ def _process(container: Container, spec: dict[str, Any], program: Program, pid: 
     env = list(process["env"])
     if program.user:
         from estiva.engine.identity import running_user
+        from estiva.engine.spec.users import groups_to_add
 
-        user = running_user(pid, program.user, container.options.group_add)
+        user = running_user(pid, program.user, groups_to_add(container.options.group_add))
         process["user"] = {**process["user"], "uid": user.uid, "gid": user.gid, "additionalGids": user.groups}
         env = [line for line in env if not line.startswith("HOME=")] + [f"HOME={user.home}"]
     if program.tty:

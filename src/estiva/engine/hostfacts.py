@@ -14,10 +14,12 @@ _RLIMITS = {"RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7}
 def observe(rootless: bool) -> Host:
     """The facts, at the price of a few system calls."""
     uname = os.uname()
+    contexts = _selinux_contexts()
     return Host(
         hostname=uname.nodename,
         arch=uname.machine,
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        selinux=bool(contexts),
+        selinux_contexts=contexts,
         apparmor=_apparmor(),
         rlimits=_most(rootless),
     )
@@ -33,6 +35,26 @@ def read_or_empty(path: str, limit: int = 1 << 20) -> str:
         return os.read(fd, limit).decode("utf-8", "replace")
     finally:
         os.close(fd)
+
+
+def _selinux_contexts() -> dict[str, str]:
+    """What SELinux's policy has for containers; empty where there is no SELinux, or no such policy.
+
+    A kernel that has not loaded a policy yet calls every process ``kernel``.
+    """
+    if (
+        not os.path.exists("/sys/fs/selinux/enforce")
+        or read_or_empty("/proc/self/attr/current").strip("\0\n") == "kernel"
+    ):
+        return {}
+    from estiva.engine.spec.labels import parse_contexts
+
+    kind = "targeted"
+    for line in read_or_empty("/etc/selinux/config").splitlines():
+        key, _, value = line.partition("=")
+        if key.strip() == "SELINUXTYPE":
+            kind = value.strip()
+    return parse_contexts(read_or_empty(f"/etc/selinux/{kind}/contexts/lxc_contexts"))
 
 
 def _apparmor() -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from estiva.engine.spec.namespaces import KINDS
+from estiva.engine.spec.rootfs import rootfs_path
 from estiva.runtime import capabilities
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def inspect_container(container: Container) -> dict[str, Any]:
         "Image": container.image_id,
         "ImageDigest": _image_digest(container),
         "ImageName": container.image_name,
-        "Rootfs": os.path.abspath(options.image) if options.rootfs else "",
+        "Rootfs": rootfs_path(options) if options.rootfs else "",
         "Pod": "",
         "ResolvConfPath": f"{container.bundle}/resolv.conf",
         "HostnamePath": f"{container.bundle}/hostname",
@@ -219,7 +219,7 @@ def _host_config(container: Container, spec: dict[str, Any], bounding: list[str]
         "ReadonlyRootfs": options.read_only,
         "SecurityOpt": options.security_opt,
         "UTSMode": _mode(spec, options, "uts"),
-        "UsernsMode": options.userns,
+        "UsernsMode": _userns_mode(container),
         "ShmSize": _shm_size(spec),
         "Runtime": "oci",
         "ConsoleSize": [0, 0],
@@ -274,6 +274,14 @@ def _mode(spec: dict[str, Any], options: ContainerOptions, option: str) -> str:
         return str(asked)
     kinds = {entry["type"] for entry in spec["linux"]["namespaces"]}
     return "private" if KINDS[option][0] in kinds else "host"
+
+
+def _userns_mode(container: Container) -> str:
+    """``private`` whichever way it came to its ids, ``""`` for the engine's own namespace."""
+    mode = container.options.userns
+    if mode.startswith("container:"):
+        return mode
+    return "private" if container.details["uid_maps"] or mode.startswith("ns:") else ""
 
 
 def _network(spec: dict[str, Any], options: ContainerOptions) -> str:

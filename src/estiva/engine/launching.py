@@ -139,6 +139,11 @@ def _make_shared_memory(container: Container) -> None:
     path = f"{container.run_dir}/{SHM}"
     os.makedirs(path, exist_ok=True)
     os.chmod(path, 0o1777)
+    label = container.spec()["linux"].get("mountLabel")
+    if label:
+        from estiva.engine.relabel import relabel_tree
+
+        relabel_tree(path, label)
 
 
 def _shared(container: Container) -> dict[str, str]:
@@ -266,11 +271,18 @@ def surroundings(engine: Engine, rootfs: RootfsMount | None) -> Surroundings:
 def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
     options = container.options
     if options.rootfs:
-        return RootfsMount("bind", source=os.path.abspath(options.image))
+        from estiva.engine.spec.rootfs import rootfs_path
+
+        return RootfsMount("bind", source=rootfs_path(options))
     if container.details["shifted"]:
         return RootfsMount("bind", source=f"{container.bundle}/rootfs")
-    snapshots = container.engine.store.snapshots
-    return snapshots.rootfs(container.id, lease, volatile=bool(options.rm))
+    rootfs = container.engine.store.snapshots.rootfs(container.id, lease, volatile=bool(options.rm))
+    label = container.spec()["linux"].get("mountLabel")
+    if label and rootfs.kind == "overlay":
+        from estiva.engine.spec.labels import overlay_option
+
+        rootfs.options.append(overlay_option(label, options.security_opt))
+    return rootfs
 
 
 def _forget_end(container: Container) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estiva.engine.identity import changed_user_database, image_databases
-from estiva.engine.spec.users import resolve_user
+from estiva.engine.spec.users import groups_to_add, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ def look_user_up_again(container: Container, spec: dict[str, Any], lease: LayerL
     if not lease.lowerdirs or not changed_user_database(upper):
         return
     options = container.options
-    image = container.engine.images.find(container.image_id).config.get("config") or {}
-    who = options.user or image.get("User") or ""
+    who = container.details["who"]
     passwd, group = image_databases(container.engine, container.details["diff_ids"], upper)
-    found = resolve_user(who, passwd, group, options.group_add)
+    found = resolve_user(who, passwd, group, groups_to_add(options.group_add))
     spec["process"]["user"].update(uid=found.uid, gid=found.gid, additionalGids=found.groups)

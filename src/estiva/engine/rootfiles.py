@@ -33,10 +33,11 @@ def write_files(container: Container) -> None:
         texts["hostname"] = hostname(options, context) + "\n"
     texts["resolv.conf"] = files.resolv_conf(options, context, read_or_empty("/etc/resolv.conf"))
     owner = (details["uid_maps"], details["gid_maps"])
+    label = container.spec()["linux"].get("mountLabel", "")
     for name, text in texts.items():
-        _write(f"{container.bundle}/{name}", text.encode(), owner)
+        _write(f"{container.bundle}/{name}", text.encode(), owner, label)
     if options.tz:
-        _write(f"{container.bundle}/localtime", _zone(options.tz), owner)
+        _write(f"{container.bundle}/localtime", _zone(options.tz), owner, label)
 
 
 def _base_hosts(options: ContainerOptions, context: Context) -> str:
@@ -60,18 +61,24 @@ def _zone(name: str) -> bytes:
         raise NotFound(f"option --tz {name!r}: no such time zone on this host") from None
 
 
-def _write(path: str, data: bytes, maps: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]) -> None:
+def _write(
+    path: str, data: bytes, maps: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]], label: str
+) -> None:
     """Written in place: a restarted container's mount of the file stays valid, and it is made anew each start."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         os.fchmod(fd, 0o644)
         if maps[0]:
-            from estiva.engine.usermaps import host_id
+            from estiva.engine.userfiles import host_id
 
             try:
                 os.fchown(fd, host_id(maps[0], 0), host_id(maps[1], 0))
             except PermissionError:
                 pass  # an ordinary user's file is root's in the user's namespace, whatever the container maps
         os.write(fd, data)
+        if label:
+            from estiva.engine.relabel import relabel_tree
+
+            relabel_tree(path, label)
     finally:
         os.close(fd)

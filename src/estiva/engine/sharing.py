@@ -21,6 +21,8 @@ def join_containers(container: Container, spec: dict[str, Any], shared: dict[str
         if not pid:
             raise Conflict(f"option --{option} container:{name}: that container is not running", "start it first")
         kind = "user" if option == "userns" else KINDS[option][1]
+        if option == "userns" and not other.details["uid_maps"]:
+            continue  # it is in the engine's own, and so is this one
         join(spec, option, f"/proc/{pid}/ns/{kind}")
         if option == "ipc":
             _share_memory(spec, other)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from estiva.engine.options import ContainerOptions
-from estiva.engine.relabel import shared_label
 from estiva.engine.spec.bundle import bundle_config
 from estiva.engine.spec.context import Context, Host
 from estiva.engine.spec.namespaces import check_mode, join, namespaces, shared, sysctls
@@ -20,7 +19,6 @@ from estiva.engine.spec.security import (
     process_labels,
     readonly_paths,
     seccomp,
-    selinux_labels,
 )
 from estiva.errors import Invalid, Unsupported
 
@@ -131,15 +129,21 @@ def test_bad_security_options_are_refused(text: str) -> None:
         bundle_config(options(security_opt=[text]), context(), [])
 
 
-def test_labels_are_computed_where_selinux_is_on() -> None:
-    assert selinux_labels(options(), context()) == ("", "")
+def test_labels_are_written_where_there_are_some() -> None:
+    assert "selinuxLabel" not in process_labels(options(security_opt=["label=type:spc_t"]), context())
     here = context(host=Host(selinux=True))
-    process, mount = selinux_labels(options(security_opt=["label=type:spc_t", "label=level:s0:c1,c2"]), here)
-    assert process == "system_u:system_r:spc_t:s0:c1,c2"
-    assert mount == "system_u:object_r:container_file_t:s0:c1,c2"
-    assert selinux_labels(options(security_opt=["label=disable"]), here) == ("", "")
-    first, second = selinux_labels(options(), here)[0].rpartition(":")[2].split(",")
-    assert first != second
+    here.process_label, here.mount_label = "u:r:t:s0:c1,c2", "u:object_r:f:s0:c1,c2"
+    made = bundle_config(options(), here, [])
+    assert (made["process"]["selinuxLabel"], made["linux"]["mountLabel"]) == (here.process_label, here.mount_label)
+
+
+def test_nested_labels_show_selinux_to_the_container() -> None:
+    chosen = options(security_opt=["label=nested"])
+    assert "/sys/fs/selinux" in masked_paths(options())
+    assert "/sys/fs/selinux" not in masked_paths(chosen)
+    made = bundle_config(chosen, context(host=Host(selinux=True)), [])
+    assert [mount["type"] for mount in made["mounts"] if mount["destination"] == "/sys/fs/selinux"] == ["bind"]
+    assert not [m for m in bundle_config(chosen, context(), [])["mounts"] if m["destination"] == "/sys/fs/selinux"]
 
 
 def test_an_apparmor_profile_needs_apparmor() -> None:
@@ -208,7 +212,3 @@ def test_a_foreign_init_is_mounted_and_run_first() -> None:
     made = bundle_config(options(init=True, init_path="/usr/bin/tini"), context(), [])
     assert made["process"]["args"] == ["/run/estiva-init", "--", "sh"]
     assert made["mounts"][-1]["source"] == "/usr/bin/tini"
-
-
-def test_a_shared_label_has_no_categories() -> None:
-    assert shared_label("system_u:object_r:container_file_t:s0:c1,c2") == "system_u:object_r:container_file_t:s0"

@@ -8,7 +8,8 @@ from estiva.engine.spec.mounts import mounts
 from estiva.engine.spec.namespaces import id_mappings, mode_of, namespaces, sysctls
 from estiva.engine.spec.process import process
 from estiva.engine.spec.resources import resources
-from estiva.engine.spec.security import masked_paths, readonly_paths, seccomp, selinux_labels
+from estiva.engine.spec.security import masked_paths, readonly_paths, seccomp
+from estiva.engine.spec.users import KEEP_GROUPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from estiva.engine.spec.context import Context
 
 OCI_VERSION = "1.2.0"
+KEEP = "run.oci.keep_original_groups"  # crun's word for it
 INIT_PATH = "/run/estiva-init"  # where --init-path's program is put
 
 
@@ -31,7 +33,7 @@ def bundle_config(options: ContainerOptions, context: Context, chosen: list[Moun
         "process": process(options, context),
         "root": {"path": f"{context.bundle}/rootfs", "readonly": bool(options.read_only)},
         "mounts": mounts(options, context, chosen),
-        "annotations": dict(options.annotation),
+        "annotations": {**options.annotation, **({KEEP: "1"} if KEEP_GROUPS in options.group_add else {})},
         "linux": linux(options, context),
     }
     if options.init and options.init_path:  # ours needs no file in the container
@@ -45,17 +47,16 @@ def bundle_config(options: ContainerOptions, context: Context, chosen: list[Moun
 
 def linux(options: ContainerOptions, context: Context) -> dict[str, Any]:
     """The ``linux`` object.  config-linux.md"""
-    _, mount_label = selinux_labels(options, context)
     section: dict[str, Any] = {
         "namespaces": namespaces(options, context),
-        "uidMappings": id_mappings(context.uid_maps),
-        "gidMappings": id_mappings(context.gid_maps),
+        "uidMappings": [] if context.joins_userns else id_mappings(context.uid_maps),
+        "gidMappings": [] if context.joins_userns else id_mappings(context.gid_maps),
         "devices": devices(options),
         "sysctl": sysctls(options, context),
         "resources": resources(options, context),
         "seccomp": seccomp(options, context),
         "maskedPaths": masked_paths(options),
         "readonlyPaths": readonly_paths(options),
-        "mountLabel": mount_label,
+        "mountLabel": context.mount_label,
     }
     return {name: value for name, value in section.items() if value or name == "namespaces"}

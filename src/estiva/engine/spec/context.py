@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from estiva.runtime.idmap import IdMap
+    from estiva.runtime.userns_mode import UserNamespace
+
 
 class User:
     """A user as a container's own files describe it; ids are the container's.  ``groups``: supplementary gids."""
@@ -29,9 +32,9 @@ class User:
 
 class Host:
     """Facts of the host.  ``rlimits``: ``RLIMIT_…`` → the most this process may set; ``selinux``, ``apparmor``:
-    enabled."""
+    enabled; ``selinux_contexts``: what the policy has for containers (see ``labels.CONTEXTS``)."""
 
-    __slots__ = ("apparmor", "arch", "cgroup2", "hostname", "rlimits", "selinux")
+    __slots__ = ("apparmor", "arch", "cgroup2", "hostname", "rlimits", "selinux", "selinux_contexts")
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Host:
         selinux: bool = False,
         apparmor: bool = False,
         rlimits: dict[str, int] | None = None,
+        selinux_contexts: dict[str, str] | None = None,
     ) -> None:
         self.hostname = hostname
         self.arch = arch
@@ -49,15 +53,43 @@ class Host:
         self.selinux = selinux
         self.apparmor = apparmor
         self.rlimits = rlimits or {}
+        self.selinux_contexts = selinux_contexts or {}
+
+
+class AutoRequest:
+    """What ``--userns auto`` asks for: *size* ids for users and as many for groups.
+
+    ``ours``: the uid and gid maps of the namespace the engine works in · ``spans``: the [start, end) uids and gids to
+    take from · ``whose``: how the user is told whose those are."""
+
+    __slots__ = ("namespace", "ours", "size", "spans", "whose")
+
+    def __init__(
+        self,
+        namespace: UserNamespace,
+        ours: tuple[list[IdMap], list[IdMap]],
+        spans: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+        size: int,
+        whose: str,
+    ) -> None:
+        self.namespace = namespace
+        self.ours = ours
+        self.spans = spans
+        self.size = size
+        self.whose = whose
 
 
 class Context:
     """One container to be: ``id``, ``name``, its directories ``bundle`` and ``run_dir``, the image's ``config``
     section, the ``containers`` table of containers.conf, its ``user``, id maps as (container, host, size), ``[]`` for
     none.
-    ``gid_count``: how many group ids exist where it will run (few for a user without subordinate ids)."""
+    ``automatic``: what its maps are to be chosen by when it is entered, for ``--userns auto`` · ``joins_userns``: the
+    maps are those of a namespace that exists · ``gid_count``: how many group ids exist where it will run (few for a
+    user without subordinate ids) · ``who``: the words *user* was looked up by · ``process_label``, ``mount_label``:
+    SELinux's, ``""`` for none."""
 
     __slots__ = (
+        "automatic",
         "bundle",
         "conf",
         "gid_count",
@@ -65,11 +97,15 @@ class Context:
         "host",
         "id",
         "image",
+        "joins_userns",
+        "mount_label",
         "name",
+        "process_label",
         "rootless",
         "run_dir",
         "uid_maps",
         "user",
+        "who",
     )
 
     def __init__(
@@ -99,3 +135,7 @@ class Context:
         self.uid_maps = uid_maps or []
         self.gid_maps = gid_maps or []
         self.gid_count = gid_count
+        self.automatic: AutoRequest | None = None
+        self.joins_userns = False
+        self.who = ""
+        self.process_label = self.mount_label = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from estiva.engine.spec.mountparse import PROPAGATION
 from estiva.engine.spec.namespaces import mode_of
 from estiva.engine.spec.resources import parse_bytes
-from estiva.engine.spec.security import security_options
+from estiva.engine.spec.security import SELINUX, is_nested, security_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def mounts(options: ContainerOptions, context: Context, chosen: list[MountOption
 
     *chosen* are the options' mounts with every volume already turned into a bind mount of its directory.
     """
-    asked = [user_mount(mount, context, index) for index, mount in enumerate(chosen)]
+    asked = [user_mount(mount, context, index, options.security_opt) for index, mount in enumerate(chosen)]
     taken = {mount["destination"] for mount in asked}
     usual = [*kernel_mounts(options, context), *file_mounts(options, context), *scratch(options)]
     kept = [mount for mount in usual if mount["destination"] not in taken]
@@ -82,10 +82,17 @@ def _sys(options: ContainerOptions, context: Context) -> list[dict[str, Any]]:
     if mode_of(options, context, "network") == "host" and _own_users(context):
         return [_bind("/sys", "/sys", "rbind", "rslave", "nosuid", "noexec", "nodev", "ro")]
     sysfs = _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", access)
+    nested = []
+    if context.host.selinux and is_nested(options):
+        nested = [_bind(SELINUX, SELINUX, "bind", "rprivate", "nosuid", "noexec", "rw")]
     if options.cgroups == "disabled" or (mode_of(options, context, "cgroupns") != "private" and _own_users(context)):
-        return [sysfs, _bind("/sys/fs/cgroup", "/sys/fs/cgroup", "rbind", "rslave", "nosuid", "noexec", "nodev", "ro")]
+        return [
+            sysfs,
+            *nested,
+            _bind("/sys/fs/cgroup", "/sys/fs/cgroup", "rbind", "rslave", "nosuid", "noexec", "nodev", "ro"),
+        ]
     words = ("rprivate", "nosuid", "noexec", "nodev", "relatime", access)
-    return [sysfs, _mount("/sys/fs/cgroup", "cgroup", "cgroup", *words)]
+    return [sysfs, *nested, _mount("/sys/fs/cgroup", "cgroup", "cgroup", *words)]
 
 
 def file_mounts(options: ContainerOptions, context: Context) -> list[dict[str, Any]]:
@@ -108,12 +115,12 @@ def scratch(options: ContainerOptions) -> list[dict[str, Any]]:
     return [_mount(path, "tmpfs", "tmpfs", *words) for path in ("/run", "/tmp", "/var/tmp")]
 
 
-def user_mount(mount: MountOption, context: Context, index: int) -> dict[str, Any]:
+def user_mount(mount: MountOption, context: Context, index: int, security_opt: list[str]) -> dict[str, Any]:
     """One mount the user or the image asked for."""
     if mount.kind == "tmpfs":
         return _tmpfs(mount)
     if "O" in mount.options:
-        return _overlay(mount, context, index)
+        return _overlay(mount, context, index, security_opt)
     words = [word for word in mount.options if word not in ("z", "Z", "U", "copy", "nocopy", "suid", "dev", "exec")]
     if not {"bind", "rbind"} & set(words):
         words.append("rbind")
@@ -142,7 +149,7 @@ def _tmpfs(mount: MountOption) -> dict[str, Any]:
     return _mount(mount.target, "tmpfs", "tmpfs", *words)
 
 
-def _overlay(mount: MountOption, context: Context, index: int) -> dict[str, Any]:
+def _overlay(mount: MountOption, context: Context, index: int, security_opt: list[str]) -> dict[str, Any]:
     """A source that can be written without changing it: what is written goes with the container (option ``O``)."""
     place = overlay_place(context.bundle, index)
     given = dict(word.split("=", 1) for word in mount.options if "=" in word)
@@ -150,6 +157,10 @@ def _overlay(mount: MountOption, context: Context, index: int) -> dict[str, Any]
     words = [f"lowerdir={mount.source}", f"upperdir={upper}", f"workdir={work}", "rprivate"]
     if context.rootless:
         words.append("userxattr")
+    if context.mount_label:
+        from estiva.engine.spec.labels import overlay_option  # only where there are labels
+
+        words.append(overlay_option(context.mount_label, security_opt))
     return _mount(mount.target, "overlay", "overlay", *words)
 
 

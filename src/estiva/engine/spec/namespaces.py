@@ -62,7 +62,7 @@ def namespaces(options: ContainerOptions, context: Context) -> list[dict[str, st
         elif mode != "host" and not mode.startswith(SHARED_PREFIX):
             wanted.append({"type": kind})
     wanted.append({"type": "mount"})
-    if context.uid_maps:
+    if context.uid_maps and not context.joins_userns:
         wanted.append({"type": "user"})
     elif options.userns.startswith("ns:"):
         wanted.append({"type": "user", "path": options.userns[3:]})

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from estiva.engine.options import ContainerOptions
     from estiva.engine.spec.context import Context
 
+SELINUX = "/sys/fs/selinux"
 MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
     "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/dev/block",
-    "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/selinux",
+    "/sys/devices/virtual/powercap", "/sys/firmware", SELINUX,
 )  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 OPTIONS = ("apparmor", "label", "mask", "no-new-privileges", "proc-opts", "seccomp", "unmask")
-LABEL_PARTS = ("user", "role", "type", "level", "filetype")
 
 
 def security_options(options: ContainerOptions) -> dict[str, list[str]]:
@@ -84,40 +84,27 @@ def process_labels(options: ContainerOptions, context: Context) -> dict[str, str
         if not context.host.apparmor:
             raise Unsupported(f"AppArmor profile {profile!r}: AppArmor is not enabled on this host")
         labels["apparmorProfile"] = profile
-    process, _ = selinux_labels(options, context)
-    if process:
-        labels["selinuxLabel"] = process
+    asked = security_options(options).get("label")
+    if asked:
+        from estiva.engine.spec.labels import LabelChoice
+
+        LabelChoice(asked)  # bad words are bad words, also where there are no labels
+    if context.process_label:
+        labels["selinuxLabel"] = context.process_label
     return labels
 
 
-def selinux_labels(options: ContainerOptions, context: Context) -> tuple[str, str]:
-    """The SELinux labels of processes and files, both empty where there are none.  container_selinux(8)"""
-    asked = security_options(options).get("label", [])
-    parts = {"user": "system_u", "role": "system_r", "type": "container_t", "filetype": "container_file_t"}
-    for value in asked:
-        name, _, part = value.replace("=", ":", 1).partition(":")
-        if name in LABEL_PARTS and part:
-            parts[name] = part
-        elif name not in ("disable", "nested"):
-            raise Invalid(f"security option label={value!r}: not valid", "use label=type:… or label=disable")
-    if not context.host.selinux or options.privileged or "disable" in asked:
-        return "", ""
-    level = parts.get("level") or f"s0:{_categories(context.id)}"
-    process = f"{parts['user']}:{parts['role']}:{parts['type']}:{level}"
-    return process, f"{parts['user']}:object_r:{parts['filetype']}:{level}"
-
-
-def _categories(container_id: str) -> str:
-    """Two different categories below 1024 that follow from the container's id."""
-    first, second = int(container_id[:8], 16) % 1024, int(container_id[8:16], 16) % 1023
-    second += second >= first
-    return f"c{min(first, second)},c{max(first, second)}"
+def is_nested(options: ContainerOptions) -> bool:
+    """Whether the container may see that there is SELinux, and label its own files and processes."""
+    return "nested" in security_options(options).get("label", ())
 
 
 def masked_paths(options: ContainerOptions) -> list[str]:
     """The paths hidden from the container."""
     chosen = security_options(options)
     hidden = [] if options.privileged else [path for path in MASKED if not _unmasked(path, chosen)]
+    if SELINUX in hidden and is_nested(options):
+        hidden.remove(SELINUX)
     for value in chosen.get("mask", []):
         hidden += [path for path in value.split(":") if path not in hidden]
     return hidden

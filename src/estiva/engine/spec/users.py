@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MAXIMUM = (1 << 32) - 2
+KEEP_GROUPS = "keep-groups"  # the word of --group-add for the groups of whoever starts the container
+
+
+def groups_to_add(words: Sequence[str]) -> list[str]:
+    """The groups of ``--group-add`` that are groups of the container; raises Invalid for others beside keep-groups."""
+    if KEEP_GROUPS not in words:
+        return list(words)
+    if len(words) > 1:
+        raise Invalid("the '--group-add keep-groups' option is not allowed with any other --group-add options")
+    return []
 
 
 def resolve_user(text: str, passwd: str, group: str, add: Sequence[str] = ()) -> User:

@@ -1,0 +1,125 @@
+"""Files of containers that map ids: given to the ids that the container's are here."""
+
+from __future__ import annotations
+
+import os
+
+from estiva.errors import Denied
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from estiva.engine.container import Container
+    from estiva.engine.engine import Engine
+    from estiva.engine.spec.context import Context
+
+    Maps = list[tuple[int, int, int]]
+
+
+def host_id(maps: Maps, ctr_id: int) -> int:
+    """Our id of the container's *ctr_id*, or ours itself if it is not mapped."""
+    for ctr, host, size in maps:
+        if ctr <= ctr_id < ctr + size:
+            return host + ctr_id - ctr
+    return ctr_id
+
+
+def make_accessible(engine: Engine, bundle: str, volumes: list[str], uid_maps: Maps) -> None:
+    """Let a root that is none on the host reach its bundle, the place of its root file system and its volumes.
+
+    The directories above those get search permission for all, as Podman's; their contents cannot be listed.
+    """
+    settings = engine.settings
+    os.makedirs(f"{settings.run_root}/rootfs", 0o700, exist_ok=True)
+    for top, path in (
+        (settings.root, bundle),
+        (settings.run_root, f"{settings.run_root}/rootfs"),
+        *((settings.root, os.path.dirname(volume)) for volume in volumes),
+    ):
+        while path.startswith(top):
+            mode = os.stat(path).st_mode & 0o7777
+            if not mode & 0o001:
+                os.chmod(path, mode | 0o011)
+            path = os.path.dirname(path)
+    _check_passable(engine, uid_maps)
+
+
+def _check_passable(engine: Engine, uid_maps: Maps) -> None:
+    """Raise Denied if the container's root cannot get to the store: what is above it, nobody but its owner changes."""
+    settings = engine.settings
+    if settings.rootless and host_id_is_mapped(uid_maps, 0):
+        return  # the user is in the container, whose root has power over the user's directories
+    for path in (os.path.dirname(settings.root), os.path.dirname(settings.run_root)):
+        while path != "/":
+            if not os.stat(path).st_mode & 0o001:
+                raise Denied(f"user namespace: {path} lets nobody but its owner pass", f"chmod o+x {path}")
+            path = os.path.dirname(path)
+
+
+def host_id_is_mapped(maps: Maps, host_id: int) -> bool:
+    """Whether the container has our *host_id*."""
+    return any(host <= host_id < host + size for _, host, size in maps)
+
+
+def prepare_mapped(engine: Engine, container: Container, context: Context) -> None:
+    """Make the root file system of a container that maps ids.
+
+    Where mounts can map ids (root's overlays), the writable layer's top is given to the container's root, and the rest
+    follows when it is mounted; elsewhere the image is copied and every file given to the id it has in the container.
+    """
+    function = "shift_inside" if container.details["shifted"] else "give_inside"
+    if function == "give_inside":
+        engine.store.snapshots.prepare(container.id, container.details["diff_ids"])
+    engine.inside(
+        f"estiva.engine.userfiles:{function}",
+        container_id=container.id,
+        diff_ids=container.details["diff_ids"],
+        uid_maps=context.uid_maps,
+        gid_maps=context.gid_maps,
+    )
+
+
+def give_inside(
+    root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
+) -> None:
+    """Give the writable layer's directories to the container's root."""
+    for name in ("upper", "work"):
+        path = f"{root}/containers/{container_id}/{name}"
+        status = os.stat(path)
+        os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
+
+
+def shift_inside(
+    root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
+) -> None:
+    """Copy the image to the bundle's ``rootfs`` and give each file to the id that the container's id is here."""
+    from estiva.engine.engine import Engine
+    from estiva.storage.copying import copy_layers
+
+    path = f"{root}/containers/{container_id}/rootfs"
+    with Engine(root, run_root, storage_driver=driver) as engine, engine.store.layers.acquire(diff_ids) as lease:
+        copy_layers(lease.lowerdirs[::-1], path, engine.store.layers.top_directory(diff_ids))
+    _shift(path, uid_maps, gid_maps)
+    for directory, names, files in os.walk(path):
+        for name in (*names, *files):
+            _shift(f"{directory}/{name}", uid_maps, gid_maps)
+
+
+def _shift(path: str, uid_maps: Maps, gid_maps: Maps) -> None:
+    """Change the owner; the mode is set again, because a change of owner takes the set-user-id bit."""
+    status = os.lstat(path)
+    os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid), follow_symlinks=False)
+    if status.st_mode & 0o6000 and status.st_mode & 0o170000 == 0o100000:
+        os.chmod(path, status.st_mode & 0o7777)
+
+
+def give_volumes(engine: Engine, paths: list[str], context: Context) -> None:
+    """Give new volumes to the container's user; those that the image has files for get their owner with the files."""
+    user = context.user
+    owner = [host_id(context.uid_maps, user.uid), host_id(context.gid_maps, user.gid)]
+    engine.inside("estiva.engine.userfiles:give_volumes_inside", paths=paths, owner=owner)
+
+
+def give_volumes_inside(root: str, run_root: str, driver: str, paths: list[str], owner: list[int]) -> None:
+    """The same, called in the user's namespace."""
+    for path in paths:
+        os.chown(path, *owner)
