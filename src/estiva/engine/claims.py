@@ -12,6 +12,7 @@ from estiva.engine.spec.labels import PRIVILEGED_LEVEL, Label, LabelChoice, choo
 from estiva.engine.spec.process import arguments
 from estiva.engine.spec.security import security_options
 from estiva.runtime.idmap import IdMap
+from estiva.runtime.idmap_option import split
 from estiva.runtime.userns_mode import auto_maps
 
 TYPE_CHECKING = False
@@ -32,7 +33,9 @@ def choose(engine: Engine, change: Transaction, options: ContainerOptions, conte
                       request.whose)
             for kind in (0, 1)
         ]  # fmt: skip
-        context.uid_maps, context.gid_maps = ([(m.ctr, m.host, m.size) for m in each] for each in maps)
+        context.uid_maps, context.gid_maps = (
+            [(m.ctr, m.host, m.size) for m in split(each, mine)] for each, mine in zip(maps, request.ours, strict=True)
+        )
     if context.host.selinux:
         _choose_labels(engine, change, options, context)
 

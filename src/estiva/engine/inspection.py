@@ -278,7 +278,7 @@ def _mode(spec: dict[str, Any], options: ContainerOptions, option: str) -> str:
 
 def _userns_mode(container: Container) -> str:
     """``private`` whichever way it came to its ids, ``""`` for the engine's own namespace."""
-    mode = container.options.userns
+    mode = str(container.options.userns)
     if mode.startswith("container:"):
         return mode
     return "private" if container.details["uid_maps"] or mode.startswith("ns:") else ""

@@ -8,7 +8,7 @@ from estiva.engine.hostfacts import read_or_empty
 from estiva.engine.spec.context import AutoRequest
 from estiva.errors import Invalid, NotFound
 from estiva.runtime.idmap import IdMap, parse_maps, subordinate_ids
-from estiva.runtime.idmap_option import check_overlap, merged, option_maps
+from estiva.runtime.idmap_option import check_overlap, merged, option_maps, split
 from estiva.runtime.userns_mode import AUTO_USER, UserNamespace, auto_size, auto_spans, fixed_maps
 
 TYPE_CHECKING = False
@@ -40,12 +40,13 @@ def choose_maps(engine: Engine, options: ContainerOptions, context: Context, ima
     maps = fixed_maps(namespace, engine.id_maps(), rootless=engine.settings.rootless, uid=os.getuid(), gid=os.getgid())
     if maps is None:
         return ""
-    _set(context, maps.uids, maps.gids)
+    _set(engine, context, maps.uids, maps.gids)
     return maps.user
 
 
-def _set(context: Context, uids: list[IdMap], gids: list[IdMap]) -> None:
-    context.uid_maps, context.gid_maps = ([(m.ctr, m.host, m.size) for m in maps] for maps in (uids, gids))
+def _set(engine: Engine, context: Context, uids: list[IdMap], gids: list[IdMap]) -> None:
+    pairs = zip((uids, gids), engine.id_maps(), strict=True)
+    context.uid_maps, context.gid_maps = ([(m.ctr, m.host, m.size) for m in split(*pair)] for pair in pairs)
 
 
 def _explicit(engine: Engine, options: ContainerOptions, context: Context) -> None:
@@ -65,7 +66,7 @@ def _explicit(engine: Engine, options: ContainerOptions, context: Context) -> No
             raise Invalid(f"no {what} ids are mapped", f"give at least one --{what[0]}idmap")
         check_overlap(maps, f"{what} id")
         _check_ours(maps, mine)
-    _set(context, merged(asked[0]), merged(asked[1]))
+    _set(engine, context, merged(asked[0]), merged(asked[1]))
 
 
 def _check_ours(maps: list[IdMap], ours: list[IdMap]) -> None:
@@ -135,5 +136,5 @@ def _join(engine: Engine, namespace: UserNamespace, context: Context) -> None:
         process, found, kind = namespace.target.partition("/ns/")
         if process.startswith("/proc/") and found and kind == "user" and not engine.settings.rootless:
             uids, gids = (parse_maps(read_or_empty(f"{process}/{name}_map")) for name in ("uid", "gid"))
-            _set(context, uids, gids)
+            _set(engine, context, uids, gids)
     context.joins_userns = True

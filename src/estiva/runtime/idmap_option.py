@@ -60,6 +60,20 @@ def merged(maps: Iterable[IdMap]) -> list[IdMap]:
     return result
 
 
+def split(maps: Iterable[IdMap], ours: Sequence[IdMap]) -> list[IdMap]:
+    """*maps* with entries cut where the ids outside change from one entry of *ours* to the next.
+
+    The kernel takes an entry only if it lies in one of the namespace around.  user_namespaces(7)
+    """
+    edges = sorted({entry.ctr for entry in ours})
+    result = []
+    for entry in maps:
+        cuts = [edge - entry.host for edge in edges if 0 < edge - entry.host < entry.size]
+        for start, end in pairwise([0, *cuts, entry.size]):
+            result.append(IdMap(entry.ctr + start, entry.host + start, end - start))
+    return result
+
+
 def check_overlap(maps: Sequence[IdMap], what: str) -> None:
     """Raise Invalid if an id is mapped twice, on either side: the kernel would refuse the whole map."""
     for side in ("ctr", "host"):

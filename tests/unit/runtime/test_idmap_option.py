@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from estiva.errors import Invalid
 from estiva.runtime.idmap import IdMap, own_maps
-from estiva.runtime.idmap_option import check_overlap, option_maps, plain_maps
+from estiva.runtime.idmap_option import check_overlap, option_maps, plain_maps, split
 
 USER = own_maps(1000, [(100000, 65536)])
 ROOT = [IdMap(0, 0, 4294967295)]
@@ -86,6 +86,13 @@ def test_the_entry_of_auto_has_no_flags():
     for text in ("+5:1:1", "u5:1:1", "5:1:1:6:2:1", "5"):
         with pytest.raises(Invalid):
             plain_maps(text, 0, USER)
+
+
+def test_entries_are_cut_where_those_around_end():
+    ours = own_maps(1000, [(100000, 10), (200000, 10)])
+    assert list(map(str, split([IdMap(0, 0, 21)], ours))) == ["0:0:1", "1:1:10", "11:11:10"]
+    assert list(map(str, split([IdMap(5, 3, 4), IdMap(0, 9, 3)], ours))) == ["5:3:4", "0:9:2", "2:11:1"]
+    assert split([IdMap(0, 500, 9)], ROOT) == [IdMap(0, 500, 9)]
 
 
 def test_overlaps_are_told_before_the_kernel_refuses_them():
