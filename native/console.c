@@ -29,7 +29,7 @@ long console(struct plan *args)
     SYS(fchown, slave, uid, -1);
     if (bind_console) {
         long mount = SYS(open_tree, slave, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-        long target = mount < 0 ? mount : open_target("/dev/console", ORDINARY, RESOLVE_NO_SYMLINKS);
+        long target = mount < 0 ? mount : open_target("/dev/console", ORDINARY, 0, RESOLVE_NO_SYMLINKS);
         done = target < 0 ? target : attach((int)mount, (int)target);
         if (mount >= 0)
             SYS(close, mount);

@@ -2,7 +2,7 @@
 #include "monitor.h"
 
 struct failure failure;
-struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .given = -1, .listener = -1, .confirm = -1 };
+struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .listener = -1, .confirm = -1 };
 const char **program_argv;
 
 /* The memory the plan is read into; a plan with thousands of layers and variables is far smaller. */

@@ -3,7 +3,8 @@
  *
  * The channel between monitor (M) and child (C) is a seqpacket pair, closed on C's side by EXEC:
  *
- *     M → C   G [fd]      maps are written; the descriptor is the mount of IDMAPPED
+ *     M → C   D [fd]      a mount of IDMAPPED or SOURCE, or none where it could not be opened
+ *     M → C   G           maps are written, all is given: go on
  *     C → M   M fd        the master of the terminal
  *     C → M   S who       stopped by SYNC; G lets it go on
  *     C → M   F failure   an operation failed; C has ended
@@ -129,7 +130,11 @@ static void child_main(int channel, struct pipes *pipes, struct groups *groups, 
     if (config.child)
         SYS(close, REPORT_FD); /* if the helper is killed, who started it shall hear so */
     setup.channel = channel;
-    if (receive_fd(channel, &say, 1, &setup.given) != 1 || say != SAY_GO)
+    int given;
+    while (receive_fd(channel, &say, 1, &given) == 1 && say == SAY_GIVEN)
+        if (setup.given_count < GIVEN)
+            setup.given[setup.given_count++] = given;
+    if (say != SAY_GO)
         leave(125);
     if (enter_groups(groups) < 0) {
         failure.operation = OP_CGROUP;
@@ -161,6 +166,34 @@ static long write_proc(int pid, const char *name, const char *content)
     return named(write_file(path.at, content, strlen(content)), "write", path.at);
 }
 
+/* Write a map; ids that are not ours to give are left to the program that knows who was granted which.  newuidmap(1) */
+static long write_map(int pid, const char *name, const char *program, const char *map)
+{
+    static char words[8192];
+    static const char *argv[1024];
+    const int ours[3] = { -1, -1, -1 };
+    long done = write_proc(pid, name, map);
+    if (done != -EPERM || strlen(map) >= sizeof words - 16)
+        return done;
+    struct text number = { words, 0, 16 };
+    put_number(&number, pid);
+    memcpy(words + 16, map, strlen(map) + 1);
+    int count = 0;
+    argv[count++] = program;
+    argv[count++] = words;
+    for (char *at = words + 16; *at && count < 1023; at++) {
+        if (*at != ' ' && *at != '\n' && (at == words + 16 || !at[-1]))
+            argv[count++] = at;
+        if (*at == ' ' || *at == '\n')
+            *at = 0;
+    }
+    argv[count] = NULL;
+    long code = run_wait(argv, ours);
+    if (code == 127)
+        return blame(-EPERM, "write the map of ids, for which a program is missing:", program);
+    return code < 0 ? blame(code, "run", program) : code ? blame(-EPERM, "write the map of ids by", program) : 0;
+}
+
 /* The owner of the map may write it from outside; groups must be given up first where the map is the user's own. */
 static long map_ids(int pid, struct plan *args)
 {
@@ -170,37 +203,20 @@ static long map_ids(int pid, struct plan *args)
     if (deny_groups)
         done = write_proc(pid, "setgroups", "deny");
     if (done >= 0 && *gid_map)
-        done = write_proc(pid, "gid_map", gid_map);
+        done = write_map(pid, "gid_map", "newgidmap", gid_map);
     if (done >= 0 && *uid_map)
-        done = write_proc(pid, "uid_map", uid_map);
+        done = write_map(pid, "uid_map", "newuidmap", uid_map);
     return done;
-}
-
-/* The overlay of IDMAPPED: made here, where the layers' own ids may be mapped, for a child that may not. */
-static long idmapped_root(int pid)
-{
-    TEXT(path, 64);
-    put(&path, "/proc/");
-    put_number(&path, pid);
-    put(&path, "/ns/user");
-    long user_namespace = SYS(openat, AT_FDCWD, path.at, O_RDONLY | O_CLOEXEC, 0);
-    if (user_namespace < 0)
-        return blame(user_namespace, "open", path.at);
-    struct plan args = config.idmapped;
-    long mount = make_overlay(&args, (int)user_namespace);
-    SYS(close, user_namespace);
-    return mount;
 }
 
 static long let_go(struct life *life, int channel, struct plan *clone_args)
 {
     char say = SAY_GO;
-    long done = map_ids(life->pid, clone_args), mount = -1;
-    if (done >= 0 && config.has_idmapped)
-        done = mount = idmapped_root(life->pid);
+    long done = map_ids(life->pid, clone_args);
     if (done >= 0)
-        done = named(send_fd(channel, &say, 1, (int)mount), "talk to", "the container's process");
-    close_if((int)mount);
+        done = give_sources(life->pid, channel);
+    if (done >= 0)
+        done = named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
     return done;
 }
 
@@ -297,8 +313,8 @@ static long clone_child(struct life *life, struct plan plan, struct plan clone_a
         how.flags |= CLONE_PARENT; /* and with it the exit signal */
         how.exit_signal = 0;
     }
-    done = SYS(clone3, &how, sizeof how);
-    if (done == 0) {
+    done = open_sources();
+    if (done >= 0 && (done = give_birth(&how, &life->pid_fd)) == 0) {
         SYS(close, channel[0]);
         child_main(channel[1], &pipes, &groups, plan);
     }
@@ -308,9 +324,7 @@ static long clone_child(struct life *life, struct plan plan, struct plan clone_a
     life->pid = (int)done;
     if (done > 0 && config.child)
         tell_all('c', &life->pid, sizeof life->pid);
-    if (done < 0)
-        blame(done, "clone3", "");
-    else if ((done = let_go(life, channel[0], &clone_args)) >= 0)
+    if (done >= 0 && (done = let_go(life, channel[0], &clone_args)) >= 0)
         done = follow(life, channel[0]);
     SYS(close, channel[0]);
     return done;

@@ -87,6 +87,14 @@ int configure(struct operation_record *operation)
         config.console_path = next_string(args);
         config.error_log = next_string(args);
         return config.external = 1;
+    case OP_SOURCE:
+        if (config.source_count < GIVEN - 1)
+            config.sources[config.source_count++] = *args;
+        return 1;
+    case OP_ENTER:
+        if (config.enter_count < 8)
+            config.enters[config.enter_count++] = *args;
+        return 1;
     case OP_IDMAPPED:
         config.idmapped = *args;
         return config.has_idmapped = 1;

@@ -29,6 +29,10 @@ struct config {
     const char *create[64], *start[64], *delete[64], *error_log;
     struct plan idmapped;
     int has_idmapped;
+    struct plan sources[GIVEN];
+    int source_count;
+    struct plan enters[8];
+    int enter_count;
     const char *agent_path;
     struct plan agent_state;
 };
@@ -63,6 +67,13 @@ long tell_agent(int listener, int pid);
 
 /* monitor.c */
 long ask_owner(char kind, const void *content, size_t size);
+
+/* source.c: open what the child takes as given, before anything is entered, and send it; 0 or -errno, `failure` filled in */
+long open_sources(void);
+long give_sources(int pid, int channel);
+
+/* birth.c: clone3 in the namespaces of ENTER; like it, but with `failure` filled in */
+long give_birth(struct clone_args *how, int *pid_fd);
 
 /* log.c */
 void log_open(void);

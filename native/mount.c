@@ -85,73 +85,184 @@ static int has_mode(const char **options)
     return 0;
 }
 
-long mount_new(struct plan *args)
+/* Propagation types one after the other, as mount(8) applies them: each flag word of mount(2). */
+static long propagate(int mount, const uint64_t *types, int count, const char *path)
 {
-    const char *type = next_string(args), *source = next_string(args), *path = next_string(args);
-    uint64_t flags = (uint64_t)next_int(args), attributes = (uint64_t)next_int(args),
-             propagation = (uint64_t)next_int(args);
-    next_list(args, list, LIST_ROOM);
-    long target = open_target(path, DIRECTORY, flags & MOUNT_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0);
-    if (target < 0)
-        return blame(target, "mount target", path);
-    long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
-    if (context < 0) {
-        SYS(close, target);
-        return blame(context, "fsopen", type);
+    long done = 0;
+    for (int i = 0; done >= 0 && i < count; i++)
+        done = set_attributes(mount, 0, 0, types[i] & ~(uint64_t)MS_REC, !!(types[i] & MS_REC));
+    return done < 0 ? blame(done, "mount propagation", path) : 0;
+}
+
+static int next_types(struct plan *args, uint64_t types[8])
+{
+    int64_t count = next_int(args);
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t type = (uint64_t)next_int(args);
+        if (i < 8)
+            types[i] = type;
     }
+    return (int)(count < 8 ? count : 8);
+}
+
+static uint64_t target_resolution(uint64_t flags)
+{
+    return flags & MOUNT_NO_SYMLINKS ? RESOLVE_NO_SYMLINKS : 0;
+}
+
+/* A new file system, detached; where only the owner of a namespace may make it, the host's `fallback` is cloned. */
+static long new_mount(const char *type, const char *source, const char *fallback, const char *path, uint64_t attributes,
+                      const char **options)
+{
+    long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
+    if (context < 0)
+        return blame(context, "fsopen", type);
     long mount = *source ? SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0) : 0;
     if (mount < 0)
         blame_context((int)context, mount, "source", source);
     else
-        mount = configure_context((int)context, list);
-    /* Filled before it becomes read-only. */
+        mount = configure_context((int)context, options);
     if (mount >= 0)
-        mount = create_mount((int)context, path, flags & MOUNT_COPY_UP ? attributes & ~(uint64_t)1 : attributes);
+        mount = create_mount((int)context, path, attributes);
+    SYS(close, context);
+    if (mount != -EPERM || !*fallback)
+        return mount;
+    mount = SYS(open_tree, AT_FDCWD, fallback, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+    long done = mount < 0 ? mount : set_attributes((int)mount, attributes, 0, 0, 1);
+    return done < 0 ? blame(done, "bind", fallback) : mount;
+}
+
+long mount_new(struct plan *args)
+{
+    uint64_t types[8];
+    const char *type = next_string(args), *source = next_string(args), *path = next_string(args),
+               *fallback = next_string(args);
+    uint64_t flags = (uint64_t)next_int(args), attributes = (uint64_t)next_int(args);
+    int count = next_types(args, types);
+    next_list(args, list, LIST_ROOM);
+    long target = open_target(path, DIRECTORY, 0, target_resolution(flags));
+    if (target < 0)
+        return blame(target, "mount target", path);
+    /* Filled before it becomes read-only. */
+    long mount = new_mount(type, source, fallback, path,
+                           flags & MOUNT_COPY_UP ? attributes & ~(uint64_t)MOUNT_ATTR_RDONLY : attributes, list);
     long done = mount;
-    if (mount >= 0 && flags & MOUNT_COPY_UP)
+    if (mount >= 0 && flags & MOUNT_COPY_UP) {
         done = copy_up((int)target, (int)mount, path, !has_mode(list));
-    if (done >= 0 && (done = set_attributes((int)mount, flags & MOUNT_COPY_UP ? attributes : 0, 0, 0, 0)) < 0)
-        blame(done, "mount_setattr", path);
+        if (done >= 0 && (done = set_attributes((int)mount, attributes, 0, 0, 0)) < 0)
+            blame(done, "mount_setattr", path);
+    }
     if (done >= 0 && (done = attach((int)mount, (int)target)) < 0)
         blame(done, "move_mount", path);
-    if (done >= 0 && propagation && (done = set_attributes((int)mount, 0, 0, propagation, 1)) < 0)
-        blame(done, "mount propagation", path);
-    SYS(close, context);
+    if (done >= 0)
+        done = propagate((int)mount, types, count, path);
     SYS(close, target);
     if (mount >= 0)
         SYS(close, mount);
     return done < 0 ? done : 0;
 }
 
+/* Options that change a mount which is there: its attributes, and the file system's own where any are given. */
+long remount(struct plan *args)
+{
+    uint64_t types[8];
+    const char *path = next_string(args);
+    uint64_t set = (uint64_t)next_int(args), clear = (uint64_t)next_int(args), all_set = (uint64_t)next_int(args),
+             all_clear = (uint64_t)next_int(args);
+    int count = next_types(args, types);
+    next_list(args, list, LIST_ROOM);
+    long target = resolve(path, O_PATH, 0), done = target;
+    if (done >= 0 && ((done = set_attributes((int)target, set, clear, 0, 0)) >= 0))
+        done = set_attributes((int)target, all_set, all_clear, 0, 1);
+    if (done < 0)
+        blame(done, "remount", path);
+    if (done >= 0 && *list) {
+        long context = SYS(fspick, target, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH);
+        done = context < 0 ? blame(context, "remount", path) : configure_context((int)context, list);
+        if (done >= 0 && (done = SYS(fsconfig, context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0)) < 0)
+            blame_context((int)context, done, "remount", path);
+        if (context >= 0)
+            SYS(close, context);
+    }
+    if (done >= 0)
+        done = propagate((int)target, types, count, path);
+    if (target >= 0)
+        SYS(close, target);
+    return done < 0 ? done : 0;
+}
+
+/* The link at `source` made again at `path`: 1, or 0 if there is no link. */
+static long copy_link(const char *source, const char *path)
+{
+    char content[PATH_MAX], there[PATH_MAX], name[256];
+    long n = SYS(readlinkat, AT_FDCWD, source, content, sizeof content - 1);
+    if (n < 0)
+        return 0;
+    content[n] = 0;
+    long parent = resolve_parent(path, name, 0);
+    long done = parent < 0 ? parent : SYS(symlinkat, content, parent, name);
+    if (done == -EEXIST) {
+        long m = SYS(readlinkat, parent, name, there, sizeof there);
+        done = m == n && !memcmp(there, content, (size_t)n) ? 0 : -EEXIST;
+    }
+    if (parent >= 0)
+        SYS(close, parent);
+    return done < 0 ? blame(done, "symlink", path) : 1;
+}
+
+/* A detached clone of the tree at `source`, as our mount namespace has it. */
+long open_source(const char *source, uint64_t flags)
+{
+    return SYS(open_tree, AT_FDCWD, source,
+               OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & MOUNT_RECURSIVE ? AT_RECURSIVE : 0) |
+                   (flags & MOUNT_SOURCE_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
+}
+
+static long chown_source(int mount, unsigned uid, unsigned gid)
+{
+    long tree = SYS(openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    long done = tree < 0 ? SYS(fchownat, mount, "", uid, gid, AT_EMPTY_PATH) : chown_tree((int)tree, uid, gid);
+    if (tree >= 0)
+        SYS(close, tree);
+    return done;
+}
+
 long bind(struct plan *args)
 {
+    uint64_t types[8];
+    int64_t given = next_int(args);
     const char *source = next_string(args), *path = next_string(args);
     uint64_t flags = (uint64_t)next_int(args), set = (uint64_t)next_int(args), clear = (uint64_t)next_int(args),
-             all_set = (uint64_t)next_int(args), all_clear = (uint64_t)next_int(args),
-             propagation = (uint64_t)next_int(args);
+             all_set = (uint64_t)next_int(args), all_clear = (uint64_t)next_int(args);
     unsigned uid = (unsigned)next_int(args), gid = (unsigned)next_int(args);
-    long mount = SYS(open_tree, AT_FDCWD, source,
-                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (flags & MOUNT_RECURSIVE ? AT_RECURSIVE : 0));
+    int count = next_types(args, types);
+    if (flags & MOUNT_COPY_LINK) {
+        long done = copy_link(source, path);
+        if (done)
+            return done < 0 ? done : 0;
+    }
+    /* Opened by ourselves where we may: what the host's mounts forbid is then locked for a user namespace. */
+    long mount = flags & MOUNT_IDMAPPED ? -EACCES : open_source(source, flags);
+    if (mount == -EACCES && given >= 0)
+        mount = given_fd(given);
     if (mount < 0)
         return mount == -ENOENT && flags & MOUNT_OPTIONAL ? 0 : blame(mount, "bind", source);
-    long target = open_target(path, is_directory((int)mount) ? DIRECTORY : ORDINARY, 0), done = target;
+    long target = open_target(path, is_directory((int)mount) ? DIRECTORY : ORDINARY,
+                              flags & MOUNT_TARGET_NOFOLLOW ? O_NOFOLLOW : 0, target_resolution(flags));
+    long done = target;
     if (done < 0)
         blame(done, "mount target", path);
     if (done >= 0 && flags & MOUNT_COPY_UP)
         done = copy_up((int)target, (int)mount, path, 1);
-    if (done >= 0 && flags & MOUNT_CHOWN) {
-        long tree = SYS(openat, mount, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-        done = tree < 0 ? SYS(fchownat, mount, "", uid, gid, AT_EMPTY_PATH) : chown_tree((int)tree, uid, gid);
-        if (tree >= 0)
-            SYS(close, tree);
-        if (done < 0)
-            blame(done, "chown", source);
-    }
+    if (done >= 0 && flags & MOUNT_CHOWN && (done = chown_source((int)mount, uid, gid)) < 0)
+        blame(done, "chown", source);
     if (done >= 0 && ((done = set_attributes((int)mount, set, clear, 0, 0)) < 0 ||
-                      (done = set_attributes((int)mount, all_set, all_clear, propagation, 1)) < 0))
+                      (done = set_attributes((int)mount, all_set, all_clear, 0, 1)) < 0))
         blame(done, "mount_setattr", path);
     if (done >= 0 && (done = attach((int)mount, (int)target)) < 0)
         blame(done, "move_mount", path);
+    if (done >= 0)
+        done = propagate((int)mount, types, count, path);
     SYS(close, mount);
     if (target >= 0)
         SYS(close, target);

@@ -54,20 +54,25 @@
     OP(31, TIME_OFFSETS) /* text for timens_offsets */                                                                \
     OP(32, SYNC)      /* who: stop until its part is done; 1 the monitor's (NET_DEVICE), 2 the part of who started it */ \
     OP(33, HOOK)      /* name path timeout_s state(JSON, cut before the pid) [argv] [environment] filter_flags filter */ \
+    OP(34, SOURCE)    /* path flags uid_map gid_map: the monitor opens what BIND and ROOT_BIND take as given */       \
+    OP(35, REMOUNT)   /* target set clear recursive_set recursive_clear [propagation] [options] */                    \
+    OP(36, ENTER)     /* path type: a namespace the process is to be born in, entered by who clones it */             \
+    OP(37, PARENT_PRIVATE) /* path: the mount that holds it, so that what is mounted there does not propagate */     \
+    OP(38, ROOT_OPEN) /* path: the root is this directory as it is, for who has no mount namespace of his own */      \
     /* the root file system */                                                                                         \
     OP(40, PROPAGATION) /* path flags: classic propagation change */                                                  \
     OP(41, ROOT_OVERLAY) /* upper work [options] [lowers, top first] */                                               \
-    OP(42, ROOT_BIND) /* path recursive */                                                                            \
-    OP(43, ROOT_GIVEN) /* (no arguments) the mount made by IDMAPPED */                                                \
+    OP(42, ROOT_BIND) /* path recursive given */                                                                          \
+    OP(43, ROOT_GIVEN) /* index of what was given: the mount of IDMAPPED is the first */                              \
     OP(44, ROOT_ATTACH) /* path it is mounted at in this namespace */                                                 \
-    OP(45, MOUNT)     /* type source target flags attributes propagation [options] */                                 \
-    OP(46, BIND)      /* source target flags set clear recursive_set recursive_clear propagation uid gid */           \
+    OP(45, MOUNT)     /* type source target fallback flags attributes [propagation] [options]; fallback: bound then */ \
+    OP(46, BIND)      /* given source target flags set clear recursive_set recursive_clear uid gid [propagation] */   \
     OP(47, SYMLINK)   /* content path */                                                                              \
-    OP(48, DEVICE)    /* path mode major minor uid gid */                                                             \
+    OP(48, DEVICE)    /* path mode major minor uid gid source: made, or with a source the host's bound */             \
     OP(49, CONSOLE)   /* rows columns uid bind: a new terminal; bind mounts it on /dev/console */                     \
     OP(50, MASK)      /* path */                                                                                      \
     OP(51, READONLY)  /* path */                                                                                      \
-    OP(52, PIVOT)     /* no_pivot: move and chroot instead */                                                         \
+    OP(52, PIVOT)     /* how: 0 pivot_root, 1 move the root and chroot, 2 only chroot */                              \
     OP(53, ROOT_READONLY) /* (no arguments) */                                                                        \
     OP(54, MKDIR)     /* path mode */                                                                                 \
     OP(55, LISTEN)    /* path of the socket for WAIT_START */                                                         \
@@ -101,6 +106,14 @@ enum operation {
 #define MOUNT_RECURSIVE 4
 #define MOUNT_CHOWN 8       /* give the source tree to uid:gid */
 #define MOUNT_OPTIONAL 16   /* a source that does not exist is no failure */
+#define MOUNT_SOURCE_NOFOLLOW 32 /* the source may be a symbolic link, which is bound itself */
+#define MOUNT_COPY_LINK 64  /* a source that is a symbolic link is made again, not bound */
+#define MOUNT_TARGET_NOFOLLOW 128 /* a symbolic link at the target is mounted upon, not followed */
+#define MOUNT_IDMAP_ALL 256 /* SOURCE: the ids of mounts below are mapped, too */
+#define MOUNT_IDMAPPED 512  /* BIND: only what was given will do */
+
+/* SOURCE's maps: "" none, "=" the ids of the user namespace CLONE makes, "/path" those of a namespace, else a map as
+ * uid_map takes it.  A propagation is a flag word of mount(2). */
 
 struct plan { const char *at, *end; };
 struct operation_record { uint32_t code; int index; struct plan args; };
@@ -121,11 +134,13 @@ static inline long named(long done, const char *call, const char *object)
 }
 
 /* setup.c: carries out one operation in the calling process; 0 or -errno with `failure` filled in */
+#define GIVEN 512
 struct setup {
     int channel;       /* to the monitor, or -1 */
     int report;        /* to the Python side, for a plan without CLONE */
     int root;          /* the root file system under construction, or -1 */
-    int given;         /* the descriptor for ROOT_GIVEN, or -1 */
+    int given[GIVEN];  /* descriptors the monitor opened, -1 where it could not */
+    int given_count;
     int listener;      /* made by LISTEN, or -1 */
     int confirm;       /* of CONFIRM that is still to be waited for, or -1 */
     int keep, keep_from; /* KEEP_FDS */
@@ -141,6 +156,7 @@ long make_overlay(struct plan *args, int user_namespace);
 #define SAY_READY 'R'
 #define SAY_LISTENER 'N'
 #define SAY_GO 'G'
+#define SAY_GIVEN 'D'
 #define SAY_SYNC 'S'
 
 void default_signals(void);                                   /* process.c */

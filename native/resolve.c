@@ -16,69 +16,60 @@ long resolve(const char *path, uint64_t flags, uint64_t how_resolve)
     return fd;
 }
 
-/* The directory that holds `path` (made where missing) as a descriptor, and its last component. */
-long resolve_parent(const char *path, const char **last, uint64_t how_resolve)
+/* The directory that holds `path` (made where missing) as a descriptor, and its last component, without slashes. */
+long resolve_parent(const char *path, char last[256], uint64_t how_resolve)
 {
     TEXT(prefix, PATH_MAX);
     while (*path == '/')
         path++;
     long dir = resolve("", O_PATH | O_DIRECTORY, how_resolve);
     while (dir >= 0) {
-        const char *slash = find_char(path, '/');
-        while (slash && slash[1] == '/')
-            slash++;
-        if (!slash || !slash[1]) {
-            *last = path;
-            return dir;
+        size_t size = 0;
+        while (path[size] && path[size] != '/')
+            size++;
+        const char *rest = path + size;
+        while (*rest == '/')
+            rest++;
+        if (!size || size >= 256 || prefix.used + size + 2 > prefix.size) {
+            SYS(close, dir);
+            return size ? -ENAMETOOLONG : -EINVAL;
         }
-        size_t size = (size_t)(find_char(path, '/') - path);
-        char name[256];
-        if (size >= sizeof name)
-            return -ENAMETOOLONG;
-        memcpy(name, path, size);
-        name[size] = 0;
-        put(&prefix, name);
+        memcpy(last, path, size);
+        last[size] = 0;
+        if (!*rest)
+            return dir;
+        put(&prefix, last);
         long next = resolve(prefix.at, O_PATH | O_DIRECTORY, how_resolve);
         if (next == -ENOENT) {
             /* A dangling link is refused here with EEXIST: mkdirat does not follow it. */
-            next = SYS(mkdirat, dir, name, 0755);
+            next = SYS(mkdirat, dir, last, 0755);
             if (next >= 0 || next == -EEXIST)
                 next = resolve(prefix.at, O_PATH | O_DIRECTORY, how_resolve);
         }
         SYS(close, dir);
         dir = next;
         put(&prefix, "/");
-        path = slash + 1;
+        path = rest;
     }
     return dir;
 }
 
 /* A mount target inside the root, made where missing, as an O_PATH descriptor. */
-long open_target(const char *path, enum kind kind, uint64_t how_resolve)
+long open_target(const char *path, enum kind kind, uint64_t open_flags, uint64_t how_resolve)
 {
-    long fd = resolve(path, O_PATH, how_resolve);
+    char name[256];
+    long fd = resolve(path, O_PATH | open_flags, how_resolve);
     if (fd != -ENOENT)
         return fd;
-    const char *last;
-    long parent = resolve_parent(path, &last, how_resolve);
+    long parent = resolve_parent(path, name, how_resolve);
     if (parent < 0)
         return parent;
-    char name[256];
-    size_t size = strlen(last);
-    while (size && last[size - 1] == '/')
-        size--;
-    if (!size || size >= sizeof name) {
-        SYS(close, parent);
-        return size ? -ENAMETOOLONG : -EINVAL;
-    }
-    memcpy(name, last, size);
-    name[size] = 0;
     if (kind == DIRECTORY)
         fd = SYS(mkdirat, parent, name, 0755);
     else if ((fd = SYS(openat, parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644)) >= 0)
         SYS(close, fd);
     SYS(close, parent);
-    return fd < 0 && fd != -EEXIST ? fd : resolve(path, O_PATH, how_resolve);
+    return fd < 0 && fd != -EEXIST ? fd : resolve(path, O_PATH | open_flags, how_resolve);
 }
 
 int is_directory(int fd)

@@ -37,11 +37,17 @@ long perform(struct operation_record *operation)
     case OP_ROOT_BIND:
         return root_bind(args);
     case OP_ROOT_GIVEN:
-        return root_is(setup.given >= 0 ? setup.given : blame(-EBADF, "root", "given"));
+        return root_given(args);
+    case OP_ROOT_OPEN:
+        return root_open(args);
+    case OP_PARENT_PRIVATE:
+        return parent_private(args);
     case OP_ROOT_ATTACH:
         return root_attach(args);
     case OP_MOUNT:
         return mount_new(args);
+    case OP_REMOUNT:
+        return remount(args);
     case OP_BIND:
         return bind(args);
     case OP_SYMLINK:

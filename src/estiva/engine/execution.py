@@ -9,8 +9,8 @@ from estiva.engine.launching import OWN_RUNTIMES, add_seccomp, surroundings
 from estiva.errors import Conflict, Invalid
 from estiva.monitor.client import Attachment
 from estiva.runtime import capabilities
-from estiva.runtime.compile import NAMESPACES
 from estiva.runtime.compile_exec import compile_exec
+from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
 

@@ -7,7 +7,7 @@ is not dumpable from before it joins anything until the program runs.
 from __future__ import annotations
 
 from estiva.runtime import plan
-from estiva.runtime.compile import NAMESPACES
+from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.compile_process import add_agent, add_console, add_process
 from estiva.runtime.plan import Plan
 

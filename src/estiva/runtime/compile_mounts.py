@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estiva.errors import Invalid
 from estiva.runtime import plan
+from estiva.runtime.mount_options import PROPAGATION, RDONLY, MountOptions
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -11,170 +12,185 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-# mount_setattr(2)
-RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8
-ATIME_MASK, NOATIME, STRICTATIME, NODIRATIME, NOSYMFOLLOW = 0x70, 0x10, 0x20, 0x80, 0x200000
-MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 0x4000, 1 << 17, 1 << 18, 1 << 19, 1 << 20
-
-# option → (attributes set, attributes cleared)
-ATTRIBUTES = {
-    "ro": (RDONLY, 0),
-    "nosuid": (NOSUID, 0),
-    "nodev": (NODEV, 0),
-    "noexec": (NOEXEC, 0),
-    "noatime": (NOATIME, ATIME_MASK),
-    "relatime": (0, ATIME_MASK),
-    "strictatime": (STRICTATIME, ATIME_MASK),
-    "nodiratime": (NODIRATIME, 0),
-    "nosymfollow": (NOSYMFOLLOW, 0),
-    "rw": (0, RDONLY),
-    "suid": (0, NOSUID),
-    "dev": (0, NODEV),
-    "exec": (0, NOEXEC),
-    "atime": (0, NOATIME),
-    "diratime": (0, NODIRATIME),
-    "symfollow": (0, NOSYMFOLLOW),
+# File systems that only who owns a namespace may mount; the host's, which is what would be seen, is bound for others.
+_OWNED = {
+    "proc": ("pid", "/proc"),
+    "sysfs": ("network", "/sys"),
+    "mqueue": ("ipc", "/dev/mqueue"),
+    "cgroup2": ("cgroup", "/sys/fs/cgroup"),
 }
-PROPAGATION = {
-    "private": MS_PRIVATE,
-    "slave": MS_SLAVE,
-    "shared": MS_SHARED,
-    "unbindable": MS_UNBINDABLE,
-}
-IGNORED = {
-    "defaults",
-    "bind",
-    "rbind",
-    "async",
-    "loud",
-    "norelatime",
-    "nostrictatime",
-    "z",
-    "Z",
-    "nolazytime",
-    "idmap",
-    "ridmap",
-}
-# Ours, for what no OCI option says: fill an empty volume from the image, give the source to uid:gid, let it be missing.
-COPY_UP, CHOWN, OPTIONAL = "x-estiva.copyup", "x-estiva.chown=", "x-estiva.optional"
+# File systems of the kernel's own, which need no device: what is read-only is the mount, for others it is both.
+_VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "devtmpfs", "overlay"}
+_UNLABELLED = {"proc", "sysfs", "cgroup", "cgroup2"}
 
 
-class MountOptions:
-    """The options of one mount, sorted: attributes to set and clear (of this mount, and of all below it), propagation,
-    flags of the helper, owner for CHOWN, and ``data`` for the file system itself."""
+class MountPlan:
+    """The mounts of one container, compiled.
 
-    __slots__ = ("clear", "data", "flags", "owner", "propagation", "recursive_clear", "recursive_set", "set")
-
-    def __init__(self, options: Sequence[str]) -> None:
-        self.set = self.clear = self.recursive_set = self.recursive_clear = 0
-        self.propagation = self.flags = 0
-        self.owner = (0, 0)
-        self.data: list[str] = []
-        for option in options:
-            self._take(option)
-
-    def _take(self, option: str) -> None:
-        if option in ATTRIBUTES:
-            on, off = ATTRIBUTES[option]
-            self.set = self.set & ~off | on
-            self.clear = self.clear & ~on | off
-        elif option[:1] == "r" and option[1:] in ATTRIBUTES:
-            on, off = ATTRIBUTES[option[1:]]
-            self.recursive_set |= on
-            self.recursive_clear |= off
-        elif option in PROPAGATION or (option[:1] == "r" and option[1:] in PROPAGATION):
-            self.propagation = PROPAGATION.get(option) or PROPAGATION[option[1:]]
-        elif option in ("tmpcopyup", COPY_UP):
-            self.flags |= plan.MOUNT_COPY_UP
-        elif option == OPTIONAL:
-            self.flags |= plan.MOUNT_OPTIONAL
-        elif option.startswith(CHOWN):
-            uid, _, gid = option[len(CHOWN) :].partition(":")
-            self.owner = (int(uid), int(gid))
-            self.flags |= plan.MOUNT_CHOWN
-        elif option not in IGNORED:
-            self.data.append(option)
-
-
-def is_bind(mount: dict[str, Any]) -> bool:
-    """Whether a mount of the configuration is a bind mount: by its type or an option."""
-    options = mount.get("options") or ()
-    return mount.get("type") in ("bind", "rbind") or "bind" in options or "rbind" in options
-
-
-def mount_operations(mounts: Sequence[dict[str, Any]], cgroup_mounts: Sequence[tuple[str, str, list[str]]]) -> Plan:
-    """The operations for all *mounts*, in their order.
-
-    *cgroup_mounts* is what a mount of type ``cgroup`` becomes: (file system type, sub-directory, options) each.
+    ``operations``: for its process, in the configuration's order · ``sources``: for the monitor, before CLONE, what it
+    opens for that process.  *cgroup_mounts* is what a mount of type ``cgroup`` becomes: (file system type,
+    sub-directory, options) each · *own_maps* where ids of the container's own user namespace come from (``=``: the one
+    CLONE makes, else its path, ``""`` if it has none) · *give*: the monitor opens every source, which the process may
+    not be able to · *given*: how many things are given before these · *foreign*: the kinds of namespaces that are not
+    the container's own · *label*: ``linux.mountLabel`` where the kernel has SELinux.
     """
-    out = Plan()
-    for mount in mounts:
-        target = mount.get("destination", "")
-        if not target.startswith("/"):
-            raise Invalid(f"mount destination {target!r}: not an absolute path")
-        if mount.get("type") == "cgroup" and not is_bind(mount):
-            _cgroup(out, mount, cgroup_mounts)
-        elif is_bind(mount):
-            _bind(out, mount)
+
+    def __init__(
+        self, *, cgroup_mounts: Sequence[tuple[str, str, list[str]]] = (), own_maps: str = "", give: bool = False,
+        given: int = 0, foreign: frozenset[str] = frozenset(), label: str = "",
+    ) -> None:  # fmt: skip
+        self.operations = Plan()
+        self.sources = Plan()
+        self._cgroup_mounts = cgroup_mounts
+        self._own_maps = own_maps
+        self._give = give
+        self._given = given
+        self._foreign = foreign
+        self._label = label
+
+    def add(self, mount: dict[str, Any]) -> None:
+        """Compile one more mount of the configuration.  Raises Invalid naming it."""
+        target = mount.get("destination")
+        if not isinstance(target, str) or not target:
+            raise Invalid("mounts: one has no destination")
+        target = "/" + target.lstrip("/")  # relative ones are relative to the root
+        try:
+            options = MountOptions(mount.get("options") or ())
+        except Invalid as error:
+            raise Invalid(f"mount {target}: {error}") from None
+        kind = mount.get("type") or ""
+        bind = options.bind or kind in ("bind", "rbind")
+        maps = self._maps(mount, options, target)
+        if maps and (not bind or options.remount):
+            raise Invalid(f"mount {target}: only the ids of a bind mount can be mapped")
+        if options.remount:
+            self._remount(target, options, bind)
+        elif bind:
+            self._bind(mount, target, options, maps)
+        elif kind == "cgroup":
+            self._cgroup(target, options)
+        elif kind:
+            self._new(kind, mount.get("source") or kind, target, options)
         else:
-            _new(out, mount)
-    return out
+            raise Invalid(f"mount {target}: neither a type nor the option bind is given")
+
+    def give(self, path: str, flags: int, maps: tuple[str, str] = ("", "")) -> int:
+        """Have the monitor open *path*; the index by which the container's process knows it."""
+        self.sources.add(plan.SOURCE, path, flags, *maps)
+        self._given += 1
+        return self._given - 1
+
+    def source(self, path: str, flags: int) -> int:
+        """The same where the process itself may not be able to open it, else -1."""
+        return self.give(path, flags) if self._give else -1
+
+    def _maps(self, mount: dict[str, Any], options: MountOptions, target: str) -> tuple[str, str] | None:
+        """The maps of an idmapped mount, as SOURCE takes them."""
+        given = [mount.get(name) or () for name in ("uidMappings", "gidMappings")]
+        if bool(given[0]) != bool(given[1]):
+            raise Invalid(f"mount {target}: uidMappings and gidMappings are needed both or not at all")
+        if given[0]:
+            return id_map(given[0], f"mount {target}: uidMappings"), id_map(given[1], f"mount {target}: gidMappings")
+        if options.maps:
+            return options.maps
+        if not options.idmap:
+            return None
+        if not self._own_maps:
+            raise Invalid(
+                f"mount {target}: ids cannot be mapped: no uidMappings are given, and there is no user namespace"
+            )
+        return self._own_maps, ""
+
+    def _new(self, kind: str, source: str, target: str, options: MountOptions) -> None:
+        flags = options.flags & plan.MOUNT_COPY_UP
+        if kind in ("proc", "sysfs"):
+            # An image with a link at /proc could otherwise have it mounted elsewhere and keep its own (CVE-2019-16884).
+            flags |= plan.MOUNT_NO_SYMLINKS
+        owner, fallback = _OWNED.get(kind, ("", ""))
+        on, _ = options.of_one()
+        data = [*options.superblock, *options.data]
+        if on & RDONLY and kind not in _VIRTUAL:
+            data.append("ro")
+        if self._label and kind not in _UNLABELLED:
+            data.append(f"{'rootcontext' if kind == 'mqueue' else 'context'}={self._label}")
+        self.operations.add(
+            plan.MOUNT, kind, source, target, fallback if owner in self._foreign else "", flags, on,
+            options.propagation, data,
+        )  # fmt: skip
+
+    def _bind(
+        self, mount: dict[str, Any], target: str, options: MountOptions, maps: tuple[str, str] | None
+    ) -> None:
+        source = mount.get("source")
+        if not isinstance(source, str) or not source:
+            raise Invalid(f"mount {target}: a bind mount without a source")
+        if options.data:
+            raise Invalid(f"mount {target}: option {options.data[0]!r} has no meaning for a bind mount")
+        flags = options.flags | (plan.MOUNT_RECURSIVE if mount.get("type") == "rbind" else 0)
+        if flags & plan.MOUNT_COPY_LINK:
+            flags |= plan.MOUNT_SOURCE_NOFOLLOW
+        if maps:
+            given = self.give(source, flags | (plan.MOUNT_IDMAP_ALL if options.idmap == 2 else 0), maps)
+            flags |= plan.MOUNT_IDMAPPED
+        else:
+            given = self.source(source, flags)
+        # "rw", which callers write by habit, does not make a source writable whose own mount is read-only.
+        self.operations.add(
+            plan.BIND, given, source, target, flags, options.set, options.clear & ~RDONLY, options.recursive_set,
+            options.recursive_clear, *options.owner, options.propagation,
+        )  # fmt: skip
+
+    def _remount(self, target: str, options: MountOptions, bind: bool) -> None:
+        if bind and options.data:
+            raise Invalid(f"mount {target}: option {options.data[0]!r} has no meaning for a bind mount")
+        data = [] if bind else [*options.superblock, *options.data]
+        self.operations.add(
+            plan.REMOUNT, target, options.set, options.clear, options.recursive_set, options.recursive_clear,
+            options.propagation, data,
+        )  # fmt: skip
+
+    def _cgroup(self, target: str, options: MountOptions) -> None:
+        """One mount for v2; for v1 a small tmpfs with a mount for each hierarchy in it."""
+        parts = self._cgroup_mounts
+        on, _ = options.of_one()
+        if len(parts) == 1 and not parts[0][1]:
+            owner, fallback = _OWNED["cgroup2"]
+            fallback = fallback if owner in self._foreign else ""
+            self.operations.add(
+                plan.MOUNT, parts[0][0], "cgroup", target, fallback, 0, on, options.propagation, options.data
+            )
+            return
+        if not parts:
+            return
+        self.operations.add(
+            plan.MOUNT, "tmpfs", "tmpfs", target, "", 0, on & ~RDONLY, options.propagation, ["mode=755"]
+        )
+        for kind, name, data in parts:
+            self.operations.add(
+                plan.MOUNT, kind, "cgroup", f"{target}/{name}", "", 0, on, options.propagation, data
+            )
+        if on & RDONLY:
+            self.operations.add(plan.READONLY, target)
 
 
-def _new(out: Plan, mount: dict[str, Any]) -> None:
-    options = MountOptions(mount.get("options") or ())
-    kind = mount.get("type", "")
-    flags = options.flags
-    if kind in ("proc", "sysfs"):
-        # An image with a link at /proc could otherwise have it mounted elsewhere and keep its own (CVE-2019-16884).
-        flags |= plan.MOUNT_NO_SYMLINKS
-    out.add(
-        plan.MOUNT,
-        kind,
-        mount.get("source") or kind,
-        mount["destination"],
-        flags,
-        options.set,
-        options.propagation,
-        options.data,
-    )
-
-
-def _bind(out: Plan, mount: dict[str, Any]) -> None:
-    words = mount.get("options") or ()
-    options = MountOptions(words)
-    flags = options.flags | (plan.MOUNT_RECURSIVE if "rbind" in words or mount.get("type") == "rbind" else 0)
-    if options.data:
-        raise Invalid(f"mount {mount['destination']}: option {options.data[0]!r} has no meaning for a bind mount")
-    # What the source's own mount forbids stays forbidden ("rw" does not make a read-only mount writable): only the
-    # choice between the atime modes needs a clear mask.
-    clear = ATIME_MASK if options.clear & ATIME_MASK else 0
-    out.add(
-        plan.BIND, mount["source"], mount["destination"], flags, options.set, clear, options.recursive_set,
-        options.recursive_clear, options.propagation, *options.owner,
-    )  # fmt: skip
-
-
-def _cgroup(out: Plan, mount: dict[str, Any], parts: Sequence[tuple[str, str, list[str]]]) -> None:
-    """One mount for v2; for v1 a small tmpfs with a mount for each hierarchy in it."""
-    options = MountOptions(mount.get("options") or ())
-    target = mount["destination"]
-    if len(parts) == 1 and not parts[0][1]:
-        out.add(plan.MOUNT, parts[0][0], "cgroup", target, 0, options.set, options.propagation, [])
-        return
-    if not parts:
-        return
-    base = options.set & ~RDONLY
-    out.add(plan.MOUNT, "tmpfs", "tmpfs", target, 0, base, options.propagation, ["mode=755"])
-    for kind, name, data in parts:
-        out.add(plan.MOUNT, kind, "cgroup", f"{target}/{name}", 0, options.set, options.propagation, data)
-    if options.set & RDONLY:
-        out.add(plan.READONLY, target)
+def id_map(mappings: Any, where: str) -> str:
+    """Mappings of the configuration as uid_map takes them.  Raises Invalid naming the entry.  user_namespaces(7)"""
+    if not isinstance(mappings, (list, tuple)):
+        raise Invalid(f"{where}: not a list")
+    lines = []
+    for index, entry in enumerate(mappings):
+        numbers = [entry.get(name) if isinstance(entry, dict) else None for name in ("containerID", "hostID", "size")]
+        if not all(isinstance(number, int) and 0 <= number <= 0xFFFFFFFF for number in numbers) or not numbers[2]:
+            raise Invalid(f"{where}[{index}]: containerID, hostID and a size above 0 are needed")
+        lines.append("{} {} {}\n".format(*numbers))
+    if len(lines) > 340:
+        raise Invalid(f"{where}: {len(lines)} entries; the kernel takes 340")
+    return "".join(lines)
 
 
 def propagation_flags(word: str) -> int:
     """The mount(2) flags of a ``rootfsPropagation`` value."""
-    flags = PROPAGATION.get(word) or (PROPAGATION.get(word[1:]) if word[:1] == "r" else None)
-    if flags is None:
+    if word not in PROPAGATION:
         raise Invalid(f"linux.rootfsPropagation {word!r}: unknown")
-    return flags | (MS_REC if word.startswith("r") else 0)
+    return PROPAGATION[word]
+

@@ -7,7 +7,8 @@ The command line is that of runc, which all of them speak.
 from __future__ import annotations
 
 from estiva.runtime import plan
-from estiva.runtime.compile import NAMESPACES, Surroundings, add_root
+from estiva.runtime.compile import Surroundings, add_root
+from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False

@@ -54,7 +54,14 @@ def load(bundle: str) -> dict[str, Any]:
     spec["root"]["path"] = os.path.normpath(os.path.join(bundle, spec["root"]["path"]))
     if not os.path.isdir(spec["root"]["path"]):
         raise NotFound(f'root.path: "{spec["root"]["path"]}" is not a directory')
+    for mount in spec.get("mounts") or ():
+        if _binds(mount) and not mount["source"].startswith("/"):
+            mount["source"] = os.path.join(bundle, mount["source"])  # runtime-spec config.md "Mounts"
     return dict(spec)
+
+
+def _binds(mount: dict[str, Any]) -> bool:
+    return mount.get("type") in ("bind", "rbind") or not {"bind", "rbind"}.isdisjoint(mount.get("options") or ())
 
 
 def check(spec: Any) -> None:
@@ -184,7 +191,7 @@ def _check_mount(mount: dict[str, Any], where: str) -> None:
         _check_maps(mount.get(field) or (), f"{where}.{field}")
     if bool(mount.get("uidMappings")) != bool(mount.get("gidMappings")):
         raise Invalid(f"{where}: uidMappings and gidMappings go together")
-    binds = mount.get("type") == "bind" or {"bind", "rbind"}.intersection(mount.get("options") or ())
+    binds = _binds(mount)
     if not binds and not mount.get("type"):
         raise Invalid(f"{where}.type: is missing")
     if binds and not mount.get("source"):

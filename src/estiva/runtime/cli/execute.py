@@ -10,8 +10,8 @@ from estiva.runtime.cli import records
 from estiva.runtime.cli.bundle import check_process
 from estiva.runtime.cli.create import lower_rlimits, surroundings
 from estiva.runtime.cli.streams import check_console, passed_descriptors
-from estiva.runtime.compile import NAMESPACES
 from estiva.runtime.compile_exec import compile_exec
+from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import confirm, launch_child
 from estiva.spec import quickjson as json

@@ -97,18 +97,17 @@ def write_spec(bundle: str, rootless: bool) -> None:
 def features() -> dict[str, Any]:
     """The document that ``features`` prints."""
     from estiva import __version__
-    from estiva.runtime.compile import NAMESPACES
-    from estiva.runtime.compile_mounts import ATTRIBUTES, IGNORED, PROPAGATION
+    from estiva.runtime import hooks, mount_options
+    from estiva.runtime.compile_namespaces import NAMESPACES
     from estiva.runtime.seccomp import FLAGS
     from estiva.runtime.seccomp_bpf import OPERATORS
     from estiva.runtime.seccomp_compiler import ACTIONS, ARCHITECTURES
 
-    recursive = [f"r{name}" for name in (*ATTRIBUTES, *PROPAGATION)]
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
-        "mountOptions": sorted({*ATTRIBUTES, *PROPAGATION, *recursive, *IGNORED, "rbind", "tmpcopyup"} - {"z", "Z"}),
+        "hooks": list(hooks.NAMES),
+        "mountOptions": mount_options.known(),
         "linux": {
             "namespaces": sorted(NAMESPACES),
             "capabilities": list(capabilities.NAMES),
@@ -124,7 +123,7 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
         },
         "annotations": {"org.estiva.version": __version__},
     }
