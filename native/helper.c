@@ -5,8 +5,8 @@ struct failure failure;
 struct setup setup = { .report = REPORT_FD, .channel = -1, .root = -1, .listener = -1, .confirm = -1 };
 const char **program_argv;
 
-/* The memory the plan is read into; a plan with thousands of layers and variables is far smaller. */
-static char plan_memory[1 << 20];
+/* The memory the plan is read into: what the kernel takes as arguments and environment, and much more than the rest. */
+static char plan_memory[8 << 20];
 
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call start\n hlt\n");
@@ -103,12 +103,14 @@ static long read_plan(void)
     SYS(close, PLAN_FD);
     if (n < 0)
         return n;
+    if (size == sizeof plan_memory)
+        return -E2BIG;
     if (size < 8 || memcmp(plan_memory, PLAN_MAGIC, 8))
         return -EINVAL;
     return size;
 }
 
-static int has(struct plan plan, uint32_t code)
+int has(struct plan plan, uint32_t code)
 {
     struct operation_record operation = { 0 };
     while (next_operation(&plan, &operation))

@@ -11,6 +11,8 @@
  *     C → M   R           ready (WAIT_START, PAUSE)
  *     C → M   N fd        the listener of the filter (seccomp.c)
  *     M → C   G           the agent has it
+ *     C → M   P pid fd    C ends, another process goes on in its place (fork_inside.c)
+ *     M → C   G           to that one
  *     C → M   end         the program runs
  */
 #include "monitor.h"
@@ -141,7 +143,8 @@ static void child_main(int channel, struct pipes *pipes, struct groups *groups, 
         child_fails();
     }
     close_groups(groups);
-    SYS(setsid); /* signals to the group of whoever started us are not ours, nor is its terminal (TIOCSTI) */
+    if (!has(plan, OP_FORK_INSIDE))
+        SYS(setsid); /* signals to the group of whoever started us are not ours, nor is its terminal (TIOCSTI) */
     if (pipes->output[1] >= 0) {
         SYS(dup3, pipes->input[0], 0, 0);
         SYS(dup3, pipes->output[1], 1, 0);
@@ -243,6 +246,20 @@ static long pass_listener(struct life *life, int channel, int listener)
     return done < 0 ? done : named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
 }
 
+static long follow_entered(struct life *life, int channel, int pid, int pid_fd)
+{
+    char say = SAY_GO;
+    int status;
+    if (config.child)
+        tell_all('c', &pid, sizeof pid); /* whose child the last one was, too */
+    else
+        SYS(wait4, life->pid, &status, WALL, NULL);
+    close_if(life->pid_fd);
+    life->pid = pid;
+    life->pid_fd = pid_fd;
+    return named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
+}
+
 static long follow(struct life *life, int channel)
 {
     struct { char say; struct failure failure; } __attribute__((packed)) message;
@@ -255,7 +272,9 @@ static long follow(struct life *life, int channel)
             return 0;
         if (message.say == SAY_LISTENER && fd >= 0 && (n = pass_listener(life, channel, fd)) < 0)
             return n;
-        if (message.say == SAY_TERMINAL && fd >= 0 && (n = take_terminal(life, fd)) < 0)
+        if (message.say == SAY_ENTERED && (n = follow_entered(life, channel, message.failure.error, fd)) < 0)
+            return n;
+        if (message.say == SAY_TERMINAL && config.terminal && fd >= 0 && (n = take_terminal(life, fd)) < 0)
             return n;
         if (message.say == SAY_SYNC) {
             char say = SAY_GO;

@@ -77,7 +77,7 @@
     OP(54, MKDIR)     /* path mode */                                                                                 \
     OP(55, LISTEN)    /* path of the socket for WAIT_START */                                                         \
     /* the process */                                                                                                  \
-    OP(60, RLIMIT)    /* resource soft hard */                                                                        \
+    OP(60, RLIMIT)    /* name resource soft hard */                                                                   \
     OP(61, UMASK)     /* mask */                                                                                      \
     OP(62, NO_NEW_PRIVILEGES) /* (no arguments) */                                                                    \
     OP(63, SECCOMP)   /* flags program */                                                                             \
@@ -92,7 +92,14 @@
     OP(72, PAUSE)     /* (no arguments) report ready and sleep for ever */                                            \
     OP(73, KEEP_FDS)  /* count first: EXEC passes on that many descriptors from `first`, as 3, 4, … */                  \
     OP(74, AGENT)     /* path [parts]: of the monitor; who gets the listener of SECCOMP; the pid goes between parts */  \
-    OP(75, LANDLOCK)  /* least_abi file_rights port_rights scopes [paths] [rights of each] [port rights port rights…] */
+    OP(75, LANDLOCK)  /* least_abi file_rights port_rights scopes [paths] [rights of each] [port rights port rights…] */ \
+    OP(76, LABELS)    /* apparmor_profile selinux_label: of the program and its keyring */                            \
+    OP(77, SCHEDULER) /* policy nice priority flags runtime deadline period */                                        \
+    OP(78, IO_PRIORITY) /* value */                                                                                   \
+    OP(79, AFFINITY)  /* mask text */                                                                                 \
+    OP(80, MEMORY_POLICY) /* mode mask */                                                                             \
+    OP(81, HOME)      /* uid: EXEC adds its home directory, by the container's /etc/passwd, to the environment */     \
+    OP(82, FORK_INSIDE) /* terminal: go on as a new process, the first in the joined pid namespace; begin a session */
 
 enum operation {
 #define ENUMERATE(number, name) OP_##name = number,
@@ -123,6 +130,7 @@ int64_t next_int(struct plan *args);
 const char *next_string(struct plan *args);
 const char *next_bytes(struct plan *args, uint32_t *size);
 int next_list(struct plan *args, const char **items, int room); /* count; items is NULL-terminated */
+int has(struct plan plan, uint32_t code);
 
 /* What went wrong, as it travels from whoever met it to the Python side. */
 struct failure { int32_t error; int32_t operation; int32_t index; char text[500]; };
@@ -155,6 +163,7 @@ long make_overlay(struct plan *args, int user_namespace);
 #define SAY_TERMINAL 'M'
 #define SAY_READY 'R'
 #define SAY_LISTENER 'N'
+#define SAY_ENTERED 'P'
 #define SAY_GO 'G'
 #define SAY_GIVEN 'D'
 #define SAY_SYNC 'S'

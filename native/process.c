@@ -4,11 +4,12 @@
 
 #include <linux/capability.h>
 
-#define KEYCTL_JOIN_SESSION_KEYRING 1
 #define SIGNALS 64
+#define WORDS 65536
 
-static const char *argument_list[4096];
-static const char *environment_list[4096];
+static const char *argument_list[WORDS];
+static const char *environment_list[WORDS];
+static char home[PATH_MAX] = "";
 
 static long set_ids(struct plan *args)
 {
@@ -28,11 +29,29 @@ static long set_ids(struct plan *args)
         done = SYS(setresgid, gid, gid, gid);
     if (done >= 0)
         done = SYS(setresuid, uid, uid, uid);
-    return named(done, "set user and groups", "");
+    if (done < 0) {
+        TEXT(text, 80);
+        put_number(&text, uid);
+        put(&text, ", group ");
+        put_number(&text, gid);
+        return blame(done, "process.user: become user", text.at);
+    }
+    return 0;
 }
+
+/* What can be permitted at all, and the bounding set wanted: known by the time CAPABILITIES comes, when a filter may
+ * forbid to ask. */
+static uint64_t permitted_before, bounding_wanted;
 
 static long set_bounding(uint64_t keep)
 {
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct data[2];
+    long got = SYS(capget, &header, data);
+    if (got < 0)
+        return blame(got, "capget", "");
+    permitted_before = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    bounding_wanted = keep;
     for (int cap = 0; cap < 64; cap++) {
         if (keep >> cap & 1)
             continue;
@@ -45,12 +64,17 @@ static long set_bounding(uint64_t keep)
     return 0;
 }
 
+/* What cannot be had is left out: who asked for it has been warned.  capabilities(7): permitted can only shrink; inheritable
+ * takes what is permitted or was inheritable, within the bounding set; ambient is part of both. */
 static long set_capabilities(struct plan *args)
 {
-    uint64_t effective = (uint64_t)next_int(args), permitted = (uint64_t)next_int(args),
-             inheritable = (uint64_t)next_int(args), ambient = (uint64_t)next_int(args);
+    uint64_t effective = (uint64_t)next_int(args), permitted = (uint64_t)next_int(args) & permitted_before,
+             inheritable = (uint64_t)next_int(args) & permitted_before & bounding_wanted,
+             ambient = (uint64_t)next_int(args);
     struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct data[2];
+    effective &= permitted;
+    ambient &= permitted & inheritable;
     for (int i = 0; i < 2; i++)
         data[i] = (struct __user_cap_data_struct){ (uint32_t)(effective >> (32 * i)), (uint32_t)(permitted >> (32 * i)),
                                                    (uint32_t)(inheritable >> (32 * i)) };
@@ -174,23 +198,36 @@ void default_signals(void)
     SYS(rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
 }
 
-/* The line for failures, and the socket of `start`, give way to the descriptors that become 3, 4, … */
+/* The descriptors that become 3, 4, … and nothing else but what is still needed: the line for failures, the socket of
+ * `start`, the pipe of CONFIRM.  Closed rather than left to execve, for somebody may look into this process before. */
 static long place_kept(void)
 {
-    int *moved[] = { &setup.channel, &setup.report, &setup.listener };
-    for (unsigned i = 0; i < sizeof moved / sizeof *moved; i++)
-        if (*moved[i] >= 0 && *moved[i] < 3 + setup.keep) {
-            long fd = SYS(fcntl, *moved[i], F_DUPFD_CLOEXEC, 3 + setup.keep);
-            if (fd < 0)
+    int *needed[] = { &setup.channel, &setup.report, &setup.listener, &setup.confirm };
+    int count = sizeof needed / sizeof *needed, first = 3 + setup.keep;
+    for (int i = 0; i < count; i++)
+        if (*needed[i] >= 0 && *needed[i] < first) {
+            long fd = SYS(fcntl, *needed[i], F_DUPFD_CLOEXEC, first);
+            if (fd >= 0)
+                *needed[i] = (int)fd;
+            else if (fd != -EBADF) /* the report is not everybody's */
                 return fd;
-            *moved[i] = (int)fd;
         }
     for (int i = 0; i < setup.keep; i++) {
         long done = SYS(dup3, setup.keep_from + i, 3 + i, 0);
         if (done < 0)
             return done;
     }
-    return SYS(close_range, 3 + setup.keep, ~0u, CLOSE_RANGE_CLOEXEC);
+    for (;;) {
+        int next = -1;
+        for (int i = 0; i < count; i++)
+            if (*needed[i] >= first && (next < 0 || *needed[i] < next))
+                next = *needed[i];
+        if (next < 0)
+            return SYS(close_range, first, ~0u, 0);
+        if (next > first)
+            SYS(close_range, first, next - 1, 0);
+        first = next + 1;
+    }
 }
 
 /* All that has to be done before the program runs and needs no system call after a filter is in force; once. */
@@ -205,15 +242,68 @@ long settle(void)
     return named(place_kept(), "pass on", "descriptors");
 }
 
+static long read_program(struct plan *args)
+{
+    const char **lists[] = { argument_list, environment_list };
+    for (int i = 0; i < 2; i++)
+        if (next_list(args, lists[i], WORDS) == WORDS - 1)
+            return blame(-E2BIG, "exec", argument_list[0]);
+    return argument_list[0] ? 0 : blame(-EINVAL, "exec", "no program");
+}
+
+/* The home directory in the line of /etc/passwd that has this user's number; "/" without one. */
+static long find_home(struct plan *args)
+{
+    static char accounts[1 << 18];
+    struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+    struct text found = { home, 0, sizeof home };
+    struct statx st;
+    TEXT(uid, 24);
+    put_number(&uid, next_int(args));
+    put(&found, "HOME=/");
+    long fd = SYS(openat2, AT_FDCWD, "/etc/passwd", &how, sizeof how), size = 0, n;
+    if (fd < 0)
+        return 0;
+    if (SYS(statx, fd, "", AT_EMPTY_PATH, STATX_TYPE, &st) >= 0 && (st.stx_mode & 0170000) == 0100000)
+        while ((n = SYS(read, fd, accounts + size, sizeof accounts - 1 - (size_t)size)) > 0)
+            size += n;
+    SYS(close, fd);
+    accounts[size] = 0;
+    for (char *line = accounts, *next; *line; line = next) {
+        const char *fields[7] = { line };
+        int count = 1;
+        for (next = line; *next && *next != '\n'; next++)
+            if (*next == ':') {
+                *next = 0;
+                if (count < 7)
+                    fields[count++] = next + 1;
+            }
+        if (*next)
+            *next++ = 0;
+        if (count >= 6 && equal(fields[2], uid.at) && fields[5][0] == '/') {
+            found.used = 0;
+            put(&found, "HOME=");
+            put(&found, fields[5]);
+            break;
+        }
+    }
+    return 0;
+}
+
 static long execute(struct plan *args)
 {
-    next_list(args, argument_list, 4096);
-    next_list(args, environment_list, 4096);
-    if (!argument_list[0])
-        return blame(-EINVAL, "exec", "no program");
-    long done = settle();
+    long done = read_program(args);
+    if (done >= 0)
+        done = settle();
     if (done < 0)
         return done;
+    if (*home) {
+        const char **last = environment_list;
+        while (*last)
+            last++;
+        last[0] = home;
+        last[1] = NULL;
+    }
     run_program(argument_list, environment_list);
     return -failure.error;
 }
@@ -358,19 +448,31 @@ long perform_process(struct operation_record *operation)
         put_number(&score, next_int(args));
         return named(write_file("/proc/self/oom_score_adj", score.at, score.used), "write", "oom_score_adj");
     }
-    case OP_KEYRING: {
-        /* Without a keyring of its own the process would share that of whoever started it. */
-        long done = SYS(keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
-        return done == -ENOSYS || done == -EDQUOT || done == -EACCES ? 0 : named(done, "keyctl", "session keyring");
-    }
+    case OP_KEYRING:
+        return join_keyring();
+    case OP_LABELS:
+        return set_labels(args);
+    case OP_SCHEDULER:
+        return set_scheduler(args);
+    case OP_IO_PRIORITY:
+        return set_io_priority(args);
+    case OP_AFFINITY:
+        return set_affinity(args);
+    case OP_MEMORY_POLICY:
+        return set_memory_policy(args);
+    case OP_HOME:
+        return find_home(args);
+    case OP_FORK_INSIDE:
+        return fork_inside(args);
     case OP_BECOME_ROOT:
         return become_root();
     case OP_RLIMIT: {
+        const char *name = next_string(args);
         number = next_int(args);
         struct { uint64_t soft, hard; } limit;
         limit.soft = (uint64_t)next_int(args);
         limit.hard = (uint64_t)next_int(args);
-        return named(SYS(prlimit64, 0, number, &limit, NULL), "setrlimit", "");
+        return named(SYS(prlimit64, 0, number, &limit, NULL), "process.rlimits: set", name);
     }
     case OP_UMASK:
         SYS(umask, next_int(args));
@@ -398,9 +500,8 @@ long perform_process(struct operation_record *operation)
         setup.keep_from = (int)next_int(args);
         return 0;
     case OP_PROGRAM:
-        next_list(args, argument_list, 4096);
-        next_list(args, environment_list, 4096);
-        return find_program(argument_list, environment_list, look_at_program);
+        number = read_program(args);
+        return number < 0 ? number : find_program(argument_list, environment_list, look_at_program);
     case OP_CONFIRM:
         setup.confirm = (int)next_int(args);
         return next_int(args) ? await_confirmation(setup.confirm) : 0;

@@ -11,6 +11,15 @@ long settle(void);
  * took from the effective set is still permitted, until CAPABILITIES. */
 void raise_permitted(void);
 
+/* settings.c */
+long set_scheduler(struct plan *args);
+long set_io_priority(struct plan *args);
+long set_affinity(struct plan *args);
+long set_memory_policy(struct plan *args);
+long set_labels(struct plan *args);
+long join_keyring(void);
+
+long fork_inside(struct plan *args); /* fork_inside.c */
 long load_filter(struct plan *args); /* seccomp.c */
 long landlock(struct plan *args);    /* landlock.c */
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import estiva.runtime
 from estiva.runtime.cli import information
+from helpers.accounts import Account
 from helpers.images import busybox_layer
 
 MAIN = os.path.join(estiva.runtime.__path__[0], "__main__.py")
@@ -28,9 +29,10 @@ def compile_probe(rootfs: Path) -> str:
 
 
 class Runtime:
-    """The command with a state directory of its own and one bundle."""
+    """The command with a state directory of its own and one bundle; as another user, if one is given."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, user: Account | None = None) -> None:
+        self.user = user
         self.root = base / "state"
         self.bundle = base / "bundle"
         rootfs = self.bundle / "rootfs"
@@ -42,6 +44,9 @@ class Runtime:
         self.spec = information.base_spec()
         self.spec["process"]["terminal"] = False
         self.spec["root"]["readonly"] = False
+        if user and not user.is_self:
+            for path in (base, *base.rglob("*")):
+                os.chown(path, user.uid, user.gid, follow_symlinks=False)
 
     def process(self, *args: str, **fields: Any) -> None:
         """Write the configuration with this process."""
@@ -50,13 +55,18 @@ class Runtime:
 
     def command(self, *words: str) -> list[str]:
         """The command line of a command."""
-        return [sys.executable, "-I", "-S", MAIN, "--root", str(self.root), *words]
+        python, main = sys.executable, MAIN
+        if self.user:
+            python, main = self.user.python, f"{self.user.sources}/estiva/runtime/__main__.py"
+        return [python, "-I", "-S", main, "--root", str(self.root), *words]
 
     def __call__(self, *words: str, text: str = "", code: int = 0) -> str:
         """What a command that must end with this exit code wrote: on failure, errors included."""
+        who: dict[str, Any] = {**self.user.identity(), "env": self.user.environment()} if self.user else {}
         result = subprocess.run(
-            self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle
-        )
+            self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle,
+            **who,
+        )  # fmt: skip
         assert result.returncode == code, result.stderr
         return result.stdout + result.stderr if code else result.stdout
 

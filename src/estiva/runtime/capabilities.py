@@ -96,6 +96,23 @@ def bits(names: Iterable[str]) -> int:
     return result
 
 
+def known_bits(names: Iterable[str] | None) -> int:
+    """The bit set of a bundle's list: exact names; what is unknown is left out, see :func:`unknown`."""
+    result = 0
+    for name in names or ():
+        if name in NAMES:
+            result |= 1 << NAMES.index(name)
+    return result
+
+
+def unknown(sets: dict[str, list[str] | None]) -> list[str]:
+    """The names in a bundle's ``process.capabilities`` that no kernel knows.
+
+    runtime-spec config.md: they are worth a warning, not a failure.
+    """
+    return sorted({name for names in sets.values() for name in names or () if name not in NAMES})
+
+
 def names(bit_set: int) -> list[str]:
     """The names in *bit_set*, in the kernel's order; bits newer than this module are left out."""
     return [name for number, name in enumerate(NAMES) if bit_set >> number & 1]

@@ -10,7 +10,7 @@ from estiva.runtime import plan
 from estiva.runtime.compile_devices import add_devices
 from estiva.runtime.compile_mounts import MountPlan, propagation_flags
 from estiva.runtime.compile_namespaces import NAMESPACES, Namespaces, add_clone, add_entry, check_namespaces, sysctls
-from estiva.runtime.compile_process import add_agent, add_console, add_process
+from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_process
 from estiva.runtime.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE
 from estiva.runtime.plan import Plan
 
@@ -33,12 +33,12 @@ class Surroundings:
     ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
     before executing · ``state``: the OCI state for hooks, but for its status and pid · ``init``: reap as process 1 ·
     ``no_pivot`` · ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 … ·
-    ``confirm_fd``: the helper's descriptor for CONFIRM, or 0
+    ``confirm_fd``: the helper's descriptor for CONFIRM, or 0 · ``keyring``: a session keyring of its own
     """
 
     __slots__ = (
-        "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "idmap", "init", "mountpoint", "no_pivot",
-        "preserve_fds", "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "selinux",
+        "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "idmap", "init", "keyring", "mountpoint",
+        "no_pivot", "preserve_fds", "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "selinux",
         "start_socket", "state", "userns",
     )  # fmt: skip
 
@@ -51,6 +51,7 @@ class Surroundings:
         self.seccomp = b""
         self.seccomp_flags = 0
         self.seccomp_agent: tuple[str, list[str]] = ("", [])
+        self.keyring = True
         self.preserve_fds = self.preserve_from = self.confirm_fd = 0
         self.state: dict[str, Any] | None = None
 
@@ -94,6 +95,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.READONLY, path)
     for key, value in sysctls(linux, namespaces):
         out.add(plan.SYSCTL, key, value)
+    add_labels(out, process)
     out.add(plan.PIVOT, int(around.no_pivot) if namespaces.makes("mount") else plan.PIVOT_CHROOT)
     if linux.get("rootfsPropagation"):
         out.add(plan.PROPAGATION, "/", propagation_flags(linux["rootfsPropagation"]))

@@ -1,14 +1,16 @@
 """One more program in a running container, as a plan.  Pure.
 
-Nothing of the container may look into the process that joins it before it has become one of the container's own: it
-is not dumpable from before it joins anything until the program runs.
+Nothing of the container may look into the process that joins it before it is as poor as the program will be.  It is not
+dumpable from before it joins until the program runs, which stops those in a user namespace of their own.  Where the
+container shares ours, CAP_SYS_PTRACE is stronger than that: there the process joins all namespaces, gives up all that
+the program will not have, and only then forks into the pid namespace (FORK_INSIDE).
 """
 
 from __future__ import annotations
 
 from estiva.runtime import plan
 from estiva.runtime.compile_namespaces import NAMESPACES
-from estiva.runtime.compile_process import add_agent, add_console, add_process
+from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_process
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -25,22 +27,39 @@ def compile_exec(
     configuration *spec*, whose pidfd is the helper's descriptor *pidfd*."""
     out = Plan()
     add_agent(out, around)
+    affinity = process.get("execCPUAffinity")
+    if affinity:
+        from estiva.runtime.settings import add_affinity
+
+        add_affinity(out, affinity, "initial")
+    apart = bool(around.userns or namespaces & NAMESPACES["user"])
+    entering = bool(namespaces & NAMESPACES["pid"]) and not apart
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
-    if namespaces & NAMESPACES["pid"]:
+    if namespaces & NAMESPACES["pid"] and apart:
         out.add(plan.JOIN_FD, pidfd, NAMESPACES["pid"])
-    out.add(plan.CLONE, 0, "", "", 0)
+        namespaces &= ~NAMESPACES["pid"]
+    # Who is not dumpable does not own its files in /proc: so the score comes first.  Born inside, it has to be hidden
+    # before that; the score is then also that of its monitor.
+    hiding = Plan()
     if process.get("oomScoreAdj") is not None:
-        out.add(plan.OOM_SCORE, process["oomScoreAdj"])
-    out.add(plan.HIDE)
+        hiding.add(plan.OOM_SCORE, process["oomScoreAdj"])
+    hiding.add(plan.HIDE)
+    if not entering:
+        out.extend(hiding)
+    out.add(plan.CLONE, 0, "", "", 0)
+    if entering:
+        out.extend(hiding)
+    if affinity:
+        add_affinity(out, affinity, "final")
+    add_labels(out, process)
     if around.confirm_fd:
         out.add(plan.CONFIRM, around.confirm_fd, 1)
-    rest = namespaces & ~NAMESPACES["pid"]
-    if rest:
-        out.add(plan.JOIN_FD, pidfd, rest)
+    if namespaces:
+        out.add(plan.JOIN_FD, pidfd, namespaces)
     if namespaces & NAMESPACES["user"]:
         out.add(plan.BECOME_ROOT)
     if process.get("terminal"):
         add_console(out, process, 0)
-    add_process(out, {**spec, "hooks": None}, process, around)
+    add_process(out, {**spec, "hooks": None}, process, around, entering=entering)
     return out

@@ -181,12 +181,15 @@ def launch_child(
             os.close(theirs)
             os.close(read_fd)
         message = receive(ours, 4096)
-        if message[:1] == b"c":
-            launched.pid = struct.unpack("=i", message[1:5])[0]
-            made(launched)
-            message = receive(ours, 4096)
-        while message[:1] == b"s":
-            _answer(ours, message, on_sync)
+        while message[:1] in (b"c", b"s"):
+            if message[:1] == b"s":
+                _answer(ours, message, on_sync)
+            else:
+                before, launched.pid = launched.pid, struct.unpack("=i", message[1:5])[0]
+                if before:
+                    helper.wait(before)  # it has ended in favour of this one
+                else:
+                    made(launched)
             message = receive(ours, 4096)
         helper.wait(helper_pid)
         if message[:1] == b"f":

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from estiva.errors import Conflict, EstivaError
-from estiva.runtime import plan, seccomp
+from estiva.errors import Conflict, EstivaError, Invalid
+from estiva.runtime import seccomp
 from estiva.runtime.cgroup import driver, hierarchy, mounts
-from estiva.runtime.cli import bundle, records
+from estiva.runtime.cli import bundle, possible, records
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.devices import DEFAULT_RULES
 from estiva.runtime.helper import KEEP_FROM
@@ -89,7 +89,7 @@ def make(context: Context, container_id: str, directory: str, spec: dict[str, An
     try:
         if os.environ.get("NOTIFY_SOCKET"):
             _notify(made, spec, making)
-        lower_rlimits(spec["process"])
+        adapt(context, spec, spec["process"])
         made.handle = driver.create(hierarchies, path, _resources(spec), rootless=rootless)
         launched = _launch(context, made, spec, hierarchies, making)
         try:
@@ -163,9 +163,8 @@ def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hie
     kinds = {entry.get("type") for entry in (spec.get("linux") or {}).get("namespaces") or () if not entry.get("path")}
     if "cgroup" not in kinds and handle.dirs:
         spec = {**spec, "mounts": mounts.bound(list(spec.get("mounts") or ()), hierarchies, handle)}
+    around.keyring = making.keyring
     work = compile_plan(spec, around)
-    if not making.keyring:
-        work.operations = [entry for entry in work.operations if entry[0] != plan.KEYRING]
     context.log.debug(f"plan of {record.container_id}: {str(work)!r}" if context.log.verbose else "")
 
     def note(launched: Launched) -> None:
@@ -192,6 +191,8 @@ def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroun
     around.bind_devices = is_rootless()
     sizes = [entry.get("size") for entry in linux.get("gidMappings") or ()]
     around.deny_setgroups = os.geteuid() != 0 and sizes == [1]
+    if around.deny_setgroups and (spec["process"].get("user") or {}).get("additionalGids"):
+        raise Invalid("process.user.additionalGids: cannot set any additional groups in a rootless container")
     if linux.get("seccomp"):
         around.seccomp = seccomp.compile_cached(linux["seccomp"], os.path.dirname(record.directory) + "/.seccomp")
         around.seccomp_flags = seccomp.filter_flags(linux["seccomp"])
@@ -204,18 +205,11 @@ def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroun
     return around
 
 
-def lower_rlimits(process: dict[str, Any]) -> None:
-    """Make the limits of *process* ones that the kernel lets us set."""
-    if process.get("rlimits"):
-        from estiva.runtime.rlimits import clamp
-
-        process["rlimits"] = clamp(process["rlimits"], may_raise=_may_raise_limits())[0]
-
-
-def _may_raise_limits() -> bool:
-    with open("/proc/self/status") as file:
-        effective = next(int(line[7:], 16) for line in file if line.startswith("CapEff:"))
-    return bool(effective >> 24 & 1) and not is_rootless()  # CAP_SYS_RESOURCE
+def adapt(context: Context, spec: dict[str, Any], process: dict[str, Any]) -> None:
+    """Make *process* one that this machine can give the container of *spec*, and warn of what it cannot."""
+    user_namespace = any(entry.get("type") == "user" for entry in (spec.get("linux") or {}).get("namespaces") or ())
+    for warning in possible.adapt(process, rootless=is_rootless(), user_namespace=user_namespace):
+        context.log.warning(warning)
 
 
 def write_pid_file(options: Options, record: Record) -> None:

@@ -8,7 +8,7 @@ from estiva.errors import Conflict, Denied, Invalid, NotFound
 from estiva.runtime import capabilities
 from estiva.runtime.cli import records
 from estiva.runtime.cli.bundle import check_process
-from estiva.runtime.cli.create import lower_rlimits, surroundings
+from estiva.runtime.cli.create import adapt, surroundings
 from estiva.runtime.cli.streams import check_console, passed_descriptors
 from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.compile_namespaces import NAMESPACES
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # The kernel's names of namespaces in /proc/PID/ns, where they are not the OCI's
 _PROC_NAMES = {"mount": "mnt", "network": "net"}
+# What the container's process has is also for a process from a file that does not say otherwise, as in runc.
+_OF_THE_CONTAINER = ("apparmorProfile", "capabilities", "oomScoreAdj", "rlimits", "selinuxLabel")
 
 
 def command_exec(context: Context, options: Options) -> int:
@@ -94,6 +96,9 @@ def process_of(options: Options, spec: dict[str, Any], args: list[str]) -> dict[
         for option, field in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
             if options.text(option):
                 process[field] = options.text(option)
+    for field in _OF_THE_CONTAINER:
+        if process.get(field) is None and (spec.get("process") or {}).get(field) is not None:
+            process[field] = spec["process"][field]
     if options.given("tty"):
         process["terminal"] = options.switch("tty")
     check_process(process)
@@ -168,8 +173,8 @@ def execute(
     console: str, pass_fds: int,
 ) -> int:  # fmt: skip
     """Start *process* in the container as a child of this process; returns its process id."""
-    lower_rlimits(process)
-    around = surroundings(record, spec, pass_fds)
+    adapt(context, spec, process)
+    around = surroundings(record, {**spec, "process": process}, pass_fds)
     if pass_fds:
         around.preserve_from = KEEP_FROM + 1
     around.confirm_fd = KEEP_FROM + 1 + pass_fds

@@ -12,7 +12,7 @@ runtime-spec config.md, config-linux.md, schema/
 from __future__ import annotations
 
 from estiva.errors import Invalid
-from estiva.runtime.compile import NAMESPACES
+from estiva.runtime.compile_namespaces import NAMESPACES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
