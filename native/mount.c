@@ -242,7 +242,7 @@ long bind(struct plan *args)
             return done < 0 ? done : 0;
     }
     /* Opened by ourselves where we may: what the host's mounts forbid is then locked for a user namespace. */
-    long mount = flags & MOUNT_IDMAPPED ? -EACCES : open_source(source, flags);
+    long mount = flags & MOUNT_GIVEN ? -EACCES : open_source(source, flags);
     if (mount == -EACCES && given >= 0)
         mount = given_fd(given);
     if (mount < 0)

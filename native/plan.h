@@ -117,7 +117,7 @@ enum operation {
 #define MOUNT_COPY_LINK 64  /* a source that is a symbolic link is made again, not bound */
 #define MOUNT_TARGET_NOFOLLOW 128 /* a symbolic link at the target is mounted upon, not followed */
 #define MOUNT_IDMAP_ALL 256 /* SOURCE: the ids of mounts below are mapped, too */
-#define MOUNT_IDMAPPED 512  /* BIND: only what was given will do */
+#define MOUNT_GIVEN 512     /* BIND: only what was given will do */
 
 /* SOURCE's maps: "" none, "=" the ids of the user namespace CLONE makes, "/path" those of a namespace, else a map as
  * uid_map takes it.  A propagation is a flag word of mount(2). */

@@ -107,6 +107,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
 
 def _mounts(spec: dict[str, Any], around: Surroundings, namespaces: Namespaces) -> MountPlan:
     """The configuration's mounts, compiled."""
+    linux = spec.get("linux") or {}
     own_maps = "=" if namespaces.makes("user") else namespaces.joined.get("user", "")
     mounts = MountPlan(
         cgroup_mounts=around.cgroup_mounts,
@@ -114,7 +115,8 @@ def _mounts(spec: dict[str, Any], around: Surroundings, namespaces: Namespaces) 
         give=bool(own_maps) and not around.userns and not around.bind_devices,
         given=int(around.idmap and around.rootfs is not None),
         foreign=namespaces.foreign(),
-        label=(spec.get("linux") or {}).get("mountLabel") or "" if around.selinux else "",
+        share=bool(propagation_flags(linux.get("rootfsPropagation") or "rslave") & MS_SHARED),
+        label=linux.get("mountLabel") or "" if around.selinux else "",
     )
     for mount in spec.get("mounts") or ():
         mounts.add(mount)

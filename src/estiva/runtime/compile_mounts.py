@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estiva.errors import Invalid
 from estiva.runtime import plan
-from estiva.runtime.mount_options import PROPAGATION, RDONLY, MountOptions
+from estiva.runtime.mount_options import MS_SHARED, PROPAGATION, RDONLY, MountOptions
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -32,12 +32,14 @@ class MountPlan:
     sub-directory, options) each · *own_maps* where ids of the container's own user namespace come from (``=``: the one
     CLONE makes, else its path, ``""`` if it has none) · *give*: the monitor opens every source, which the process may
     not be able to · *given*: how many things are given before these · *foreign*: the kinds of namespaces that are not
-    the container's own · *label*: ``linux.mountLabel`` where the kernel has SELinux.
+    the container's own · *label*: ``linux.mountLabel`` where the kernel has SELinux · *share*: mounts
+    below shared ones are to be seen on the host.
     """
 
     def __init__(
         self, *, cgroup_mounts: Sequence[tuple[str, str, list[str]]] = (), own_maps: str = "", give: bool = False,
         given: int = 0, foreign: frozenset[str] = frozenset(), label: str = "",
+        share: bool = False,
     ) -> None:  # fmt: skip
         self.operations = Plan()
         self.sources = Plan()
@@ -47,6 +49,7 @@ class MountPlan:
         self._given = given
         self._foreign = foreign
         self._label = label
+        self._share = share
 
     def add(self, mount: dict[str, Any]) -> None:
         """Compile one more mount of the configuration.  Raises Invalid naming it."""
@@ -131,7 +134,10 @@ class MountPlan:
             flags |= plan.MOUNT_SOURCE_NOFOLLOW
         if maps:
             given = self.give(source, flags | (plan.MOUNT_IDMAP_ALL if options.idmap == 2 else 0), maps)
-            flags |= plan.MOUNT_IDMAPPED
+            flags |= plan.MOUNT_GIVEN
+        elif self._share and any(kind & MS_SHARED for kind in options.propagation):
+            given = self.give(source, flags)  # of the host's own mounts: ours have left their peers (PARENT_PRIVATE)
+            flags |= plan.MOUNT_GIVEN
         else:
             given = self.source(source, flags)
         # "rw", which callers write by habit, does not make a source writable whose own mount is read-only.
@@ -185,7 +191,10 @@ def id_map(mappings: Any, where: str) -> str:
         lines.append("{} {} {}\n".format(*numbers))
     if len(lines) > 340:
         raise Invalid(f"{where}: {len(lines)} entries; the kernel takes 340")
-    return "".join(lines)
+    text = "".join(lines)
+    if len(text) >= 4096:
+        raise Invalid(f"{where}: {len(text)} bytes when written down, which is longer than the page the kernel takes")
+    return text
 
 
 def propagation_flags(word: str) -> int:

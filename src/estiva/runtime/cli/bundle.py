@@ -145,8 +145,6 @@ def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
         if entry["type"] in kinds:
             raise Invalid(f"linux.namespaces[{position}]: {entry['type']} is given twice")
         kinds[entry["type"]] = entry.get("path") or ""
-    if "mount" not in kinds:
-        raise Invalid("linux.namespaces: no mount namespace", "without one its mounts would be the host's")
     return kinds
 
 

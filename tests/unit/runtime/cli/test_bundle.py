@@ -83,7 +83,7 @@ MAPS = [{"containerID": 0, "hostID": 1000, "size": 10}]
         ("linux.namespaces.0", {"type": "nope"}, r'linux.namespaces\[0\].type: "nope" is unknown; known are cgroup'),
         ("linux.namespaces.0", {"type": "pid"}, r"linux.namespaces\[1\]: pid is given twice"),
         ("linux.namespaces.0", {"type": "time", "path": "x"}, r"linux.namespaces\[0\].path"),
-        ("linux.namespaces", [], "linux.namespaces: no mount namespace"),
+        ("linux.namespaces", [], "hostname: needs a uts namespace"),
         ("linux.uidMappings", MAPS, "linux.uidMappings: needs a user namespace"),
         ("linux.namespaces.0", {"type": "user"}, "linux.uidMappings: is missing, so nobody has an id"),
         ("linux.timeOffsets", {"monotonic": {"secs": 1}}, "linux.timeOffsets: needs a time namespace"),
