@@ -157,7 +157,6 @@ struct setup {
 };
 extern struct setup setup;
 long perform(struct operation_record *operation);
-long make_overlay(struct plan *args, int user_namespace);
 /* what the channel says, first byte of a message */
 #define SAY_FAILED 'F'
 #define SAY_TERMINAL 'M'

@@ -1,62 +1,6 @@
 /* The root file system: put together from layers or a directory, and made the process's own. */
 #include "setup.h"
 
-static const char *list[LIST_ROOM];
-
-/* A clone of the mount at `path` whose ids are mapped by the user namespace. */
-static long idmapped(const char *path, int user_namespace)
-{
-    long fd = SYS(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-    if (fd < 0)
-        return blame(fd, "open_tree", path);
-    struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)user_namespace };
-    long done = SYS(mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr);
-    return done < 0 ? blame(done, "mount_setattr", path) : fd;
-}
-
-/* A detached overlay mount.  With a user namespace (else -1), its lowers are idmapped clones. */
-long make_overlay(struct plan *args, int user_namespace)
-{
-    const char *upper = next_string(args), *work = next_string(args);
-    static int mapped[LIST_ROOM];
-    int count = 0;
-    long context = SYS(fsopen, "overlay", FSOPEN_CLOEXEC), done;
-    if (context < 0)
-        return blame(context, "fsopen", "overlay");
-    next_list(args, list, LIST_ROOM);
-    done = configure_context((int)context, list);
-    next_list(args, list, LIST_ROOM);
-    for (const char **lower = list; done >= 0 && *lower; lower++) {
-        if (user_namespace < 0) {
-            done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "lowerdir+", *lower, 0);
-        } else if ((done = idmapped(*lower, user_namespace)) >= 0) {
-            /* Open until the overlay is made: a detached mount is dissolved when its last descriptor goes. */
-            mapped[count++] = (int)done;
-            done = SYS(fsconfig, context, FSCONFIG_SET_FD, "lowerdir+", NULL, done);
-        }
-        if (done < 0 && !failure.error)
-            blame_context((int)context, done, "overlay lowerdir", *lower);
-    }
-    if (done >= 0 && *upper) {
-        /* What was once used without syncing may be used again: that is for who describes the mount to decide. */
-        TEXT(marker, PATH_MAX);
-        put(&marker, work);
-        put(&marker, "/work/incompat/volatile");
-        remove_tree(marker.at);
-        done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "upperdir", upper, 0);
-        if (done >= 0)
-            done = SYS(fsconfig, context, FSCONFIG_SET_STRING, "workdir", work, 0);
-        if (done < 0)
-            blame_context((int)context, done, "overlay upperdir", upper);
-    }
-    if (done >= 0)
-        done = create_mount((int)context, "overlay", 0);
-    while (count)
-        SYS(close, mapped[--count]);
-    SYS(close, context);
-    return done;
-}
-
 long root_is(long fd)
 {
     if (fd < 0)

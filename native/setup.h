@@ -27,6 +27,9 @@ long remount(struct plan *args);
 long open_source(const char *source, uint64_t flags);
 long bind(struct plan *args);
 
+/* overlay.c */
+long make_overlay(struct plan *args, int user_namespace);
+
 /* mask.c */
 long mask(struct plan *args);
 long read_only(struct plan *args);
