@@ -391,15 +391,32 @@ static long await_confirmation(int fd)
     return named(n < 0 ? n : 0, "await", "confirmation");
 }
 
+static void end_by_signal(int number)
+{
+    leave(128 + number);
+}
+
+/* Process 1 is not ended by signals it does not handle.  EXEC puts this right again. */
+static void end_by_signals(void)
+{
+    struct { void (*handler)(int); unsigned long flags; void *restorer; uint64_t mask; } action = {
+        end_by_signal, 0x04000000 /* SA_RESTORER, which x86-64 insists on */, end_by_signal, 0
+    };
+    const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM };
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        SYS(rt_sigaction, numbers[i], &action, NULL, sizeof action.mask);
+}
+
 /* Report ready, then wait until somebody connects; failures from here on go to that client. */
 static long wait_start(void)
 {
     char say = SAY_READY;
     long listener = setup.listener, client;
+    /* From here on it may outlive its parent, which may be gone as soon as it has heard and confirmed. */
+    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+    end_by_signals();
     if ((client = send_fd(setup.channel, &say, 1, -1)) < 0)
         return blame(client, "report", "ready");
-    /* From here on it may outlive its parent, which may be gone as soon as it has confirmed. */
-    SYS(prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
     if (setup.confirm >= 0 && (client = await_confirmation(setup.confirm)) < 0)
         return client;
     do

@@ -191,3 +191,13 @@ def test_signals_are_numbers_and_names():
     assert [control.signal_number(text) for text in ("9", "KILL", "sigterm", "SIGRTMIN+3")] == [9, 9, 15, 37]
     with pytest.raises(Invalid, match="SIGNOPE"):
         control.signal_number("SIGNOPE")
+
+
+def test_a_created_container_can_be_ended_by_a_signal_its_program_never_saw(runtime):
+    runtime.process("sleep", "100")
+    runtime.create("a")
+    runtime("kill", "a", "TERM")
+    runtime.await_status("a", "stopped")
+    assert "cannot start a container that has stopped" in runtime("start", "a", code=1)
+    assert "cannot exec in a stopped container" in runtime("exec", "a", "true", code=255)
+    runtime("delete", "a")
