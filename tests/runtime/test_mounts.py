@@ -81,9 +81,7 @@ def test_attributes_of_a_new_mount_and_of_a_bind(box, tree, given, seen, not_see
         ("rnosymfollow", "nosymfollow"),
     ],
 )
-def test_recursive_attributes_hold_for_the_mounts_below_and_their_opposites_take_them_away(
-    make_box, tree, given, seen
-):
+def test_recursive_attributes_hold_for_the_mounts_below_and_their_opposites_take_them_away(make_box, tree, given, seen):
     box = make_box()
     add(box, "/bound", "bind", "rbind", given, source=tree)
     add(box, "/plain", "bind", "rbind", seen, source=tree)

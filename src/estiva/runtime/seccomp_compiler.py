@@ -133,10 +133,12 @@ def compile_filter(seccomp: dict[str, Any], machine: str) -> bytes:
 
 
 def verdict(action: object, errno_ret: int | None, field: str) -> int:
-    """The filter's return value for an OCI action; *errno_ret* defaults to EPERM."""
+    """The filter's return value for an OCI action; *errno_ret* defaults to EPERM, for the actions that have one."""
     if not isinstance(action, str) or action not in ACTIONS:
-        raise Invalid(f'{field}: unknown action "{action}"')
+        raise Invalid(f'{field}: unknown action "{action}"', f"known: {', '.join(ACTIONS)}")
     value = ACTIONS[action]
+    if errno_ret is not None and action not in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
+        raise Invalid(f"{field}: {action} has no errno, but errnoRet is {errno_ret}")
     if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
         value |= (errno.EPERM if errno_ret is None else errno_ret) & 0xFFFF
     return value
