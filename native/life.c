@@ -278,7 +278,8 @@ static long follow(struct life *life, int channel)
             return n;
         if (message.say == SAY_SYNC) {
             char say = SAY_GO;
-            if ((n = ask_owner('s', &life->pid, sizeof life->pid)) < 0)
+            char who = ((const char *)&message)[1];
+            if ((n = who == 1 ? move_devices(life->pid) : ask_owner('s', &life->pid, sizeof life->pid)) < 0)
                 return n;
             if ((n = send_fd(channel, &say, 1, -1)) < 0)
                 return blame(n, "talk to", "the container's process");
@@ -450,8 +451,12 @@ long begin_life(struct life *life, struct plan plan, struct plan clone_args)
     *life = (struct life){ .pid = -1, .pid_fd = -1, .input = -1, .output = { -1, -1 } };
     failure.error = 0;
     long done = config.external ? external_child(life) : clone_child(life, plan, clone_args);
-    if (done < 0)
+    if (done < 0) {
+        return_devices();
         end_life(life);
+    } else {
+        keep_devices();
+    }
     life->started = now_ns(CLOCK_REALTIME);
     life->began = now_ns(CLOCK_MONOTONIC);
     return done;

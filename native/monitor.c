@@ -91,6 +91,10 @@ int configure(struct operation_record *operation)
         if (config.source_count < GIVEN - 1)
             config.sources[config.source_count++] = *args;
         return 1;
+    case OP_NET_DEVICE:
+        if (config.device_count < 16)
+            config.devices[config.device_count++] = *args;
+        return 1;
     case OP_ENTER:
         if (config.enter_count < 8)
             config.enters[config.enter_count++] = *args;

@@ -31,6 +31,8 @@ struct config {
     int has_idmapped;
     struct plan sources[GIVEN];
     int source_count;
+    struct plan devices[16];
+    int device_count;
     struct plan enters[8];
     int enter_count;
     const char *agent_path;
@@ -50,6 +52,11 @@ struct life {
 /* cgroup.c */
 void clear_cgroups(void);
 void hold(struct plan *args) __attribute__((noreturn));
+
+/* netdev.c: move the devices of NET_DEVICE to the network namespace of a process; then keep it so, or undo it */
+long move_devices(int pid);
+void keep_devices(void);
+void return_devices(void);
 
 /* monitor.c */
 void tell_all(char kind, const void *content, size_t size);

@@ -59,6 +59,7 @@
     OP(36, ENTER)     /* path type: a namespace the process is to be born in, entered by who clones it */             \
     OP(37, PARENT_PRIVATE) /* path: the mount that holds it, so that what is mounted there does not propagate */     \
     OP(38, ROOT_OPEN) /* path: the root is this directory as it is, for who has no mount namespace of his own */      \
+    OP(39, NET_DEVICE) /* name new_name: a device of ours for the container, moved at SYNC */                        \
     /* the root file system */                                                                                         \
     OP(40, PROPAGATION) /* path flags: classic propagation change */                                                  \
     OP(41, ROOT_OVERLAY) /* upper work [options] [lowers, top first] */                                               \

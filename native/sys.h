@@ -31,6 +31,7 @@
 #endif
 #define AF_INET 2
 #define AF_UNIX 1
+#define AF_NETLINK 16
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_SEQPACKET 5

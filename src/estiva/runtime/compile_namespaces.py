@@ -89,6 +89,8 @@ def check_namespaces(spec: dict[str, Any], namespaces: Namespaces) -> None:
                 raise Invalid(f"linux.timeOffsets: clock {clock!r} is neither {' nor '.join(CLOCKS)}")
     if linux.get("netDevices") and not namespaces.own("network"):
         raise Invalid("linux.netDevices: devices can only be moved to a network namespace of the container's own")
+    if len(linux.get("netDevices") or ()) > 16:
+        raise Invalid("linux.netDevices: more than 16 devices")
     if not namespaces.own("mount"):
         _check_without_mounts(spec, linux)
 
@@ -146,6 +148,8 @@ def add_clone(out: Plan, spec: dict[str, Any], namespaces: Namespaces, *, deny_s
         for kind, path in namespaces.joined.items():
             if kind != "pid":
                 out.add(plan.ENTER, path, NAMESPACES[kind])
+    for name, device in (linux.get("netDevices") or {}).items():
+        out.add(plan.NET_DEVICE, *_device(name, device))
     user = namespaces.makes("user")
     out.add(
         plan.CLONE,
@@ -154,6 +158,16 @@ def add_clone(out: Plan, spec: dict[str, Any], namespaces: Namespaces, *, deny_s
         id_map(linux.get("gidMappings"), "linux.gidMappings") if user else "",
         int(user and deny_setgroups),
     )
+
+
+def _device(name: str, device: dict[str, Any] | None) -> tuple[str, str]:
+    """A device's name here and in the container."""
+    new_name = (device or {}).get("name") or name
+    for word in (name, new_name):
+        plain = word.isprintable() and not set(word) & set("/: ")
+        if not plain or not 0 < len(word.encode()) < 16 or word in (".", ".."):
+            raise Invalid(f"linux.netDevices: {word!r} is not a device's name")
+    return name, new_name
 
 
 def _time_offsets(linux: dict[str, Any]) -> str:
@@ -177,6 +191,8 @@ def add_entry(out: Plan, spec: dict[str, Any], namespaces: Namespaces) -> None:
         out.add(plan.UNSHARE, NAMESPACES["cgroup"])
     if namespaces.makes("network"):
         out.add(plan.LOOPBACK)
+    if (spec.get("linux") or {}).get("netDevices"):
+        out.add(plan.SYNC, plan.SYNC_MONITOR)
     if spec.get("hostname"):
         out.add(plan.HOSTNAME, spec["hostname"])
     if spec.get("domainname"):
