@@ -168,8 +168,8 @@ long perform(struct operation_record *operation);
 #define SAY_GIVEN 'D'
 #define SAY_SYNC 'S'
 
-void default_signals(void);                                   /* process.c */
-/* process.c: execvpe(3); returns only on failure, with `failure` filled in */
+void default_signals(void);                                   /* program.c */
+/* program.c: execvpe(3); returns only on failure, with `failure` filled in */
 void run_program(const char **argv, const char **environment);
 long perform_process(struct operation_record *operation);      /* process.c */
 void detach(void);
