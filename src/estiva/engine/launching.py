@@ -225,6 +225,7 @@ def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarc
     around = surroundings(engine, _rootfs(container, lease))
     around.cgroup_mounts = file_systems(hierarchies)
     around.idmap = bool(container.details.get("uid_maps")) and not container.details["shifted"]
+    around.selinux = bool(spec["linux"].get("mountLabel"))  # given only where the kernel has it
     around.init = bool(options.init) and not options.init_path
     around.preserve_fds, around.preserve_from = options.preserve_fds, KEEP_FROM + kept
     runtime = options.runtime or engine.settings.runtime

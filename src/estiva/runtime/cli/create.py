@@ -198,6 +198,7 @@ def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroun
         around.seccomp_flags = seccomp.filter_flags(linux["seccomp"])
         state = record.state("" if record.pid else "creating")
         around.seccomp_agent = seccomp.agent(linux["seccomp"], state, executed=bool(record.pid))
+    around.selinux = bool(linux.get("mountLabel")) and os.path.exists("/sys/fs/selinux/enforce")
     if spec.get("hooks"):
         around.state = record.state("creating")
     if pass_fds:
