@@ -212,10 +212,24 @@ static long map_ids(int pid, struct plan *args)
     return done;
 }
 
+/* A process in a user namespace of its own may not raise a hard limit, whatever it is there; we may.  If not, that is for
+ * its own RLIMIT to say, which follows. */
+static void make_room(int pid)
+{
+    for (int i = 0; i < config.limit_count; i++) {
+        struct { uint64_t soft, hard; } limit;
+        if (SYS(prlimit64, pid, config.limits[i].resource, NULL, &limit) < 0 || limit.hard >= config.limits[i].hard)
+            continue;
+        limit.hard = config.limits[i].hard;
+        SYS(prlimit64, pid, config.limits[i].resource, &limit, NULL);
+    }
+}
+
 static long let_go(struct life *life, int channel, struct plan *clone_args)
 {
     char say = SAY_GO;
     long done = map_ids(life->pid, clone_args);
+    make_room(life->pid);
     if (done >= 0)
         done = give_sources(life->pid, channel);
     if (done >= 0)

@@ -102,6 +102,14 @@ int configure(struct operation_record *operation)
     case OP_IDMAPPED:
         config.idmapped = *args;
         return config.has_idmapped = 1;
+    case OP_RLIMIT:
+        if (config.limit_count == 16)
+            return 0;
+        next_string(args);
+        config.limits[config.limit_count].resource = next_int(args);
+        next_int(args);
+        config.limits[config.limit_count++].hard = (uint64_t)next_int(args);
+        return 1;
     case OP_AGENT:
         config.agent_path = next_string(args);
         config.agent_state = *args;

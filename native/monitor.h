@@ -35,6 +35,8 @@ struct config {
     int device_count;
     struct plan enters[8];
     int enter_count;
+    struct { int64_t resource; uint64_t hard; } limits[16];
+    int limit_count;
     const char *agent_path;
     struct plan agent_state;
 };

@@ -78,7 +78,7 @@
     OP(54, MKDIR)     /* path mode */                                                                                 \
     OP(55, LISTEN)    /* path of the socket for WAIT_START */                                                         \
     /* the process */                                                                                                  \
-    OP(60, RLIMIT)    /* name resource soft hard */                                                                   \
+    OP(60, RLIMIT)    /* name resource soft hard; before CLONE: only make room for it in the process to be */         \
     OP(61, UMASK)     /* mask */                                                                                      \
     OP(62, NO_NEW_PRIVILEGES) /* (no arguments) */                                                                    \
     OP(63, SECCOMP)   /* flags program */                                                                             \

@@ -122,9 +122,7 @@ def test_the_umask_is_not_the_callers(runtime):
     ],
 )
 def test_ids_that_are_not_mapped_are_named(runtime, user, told):
-    for path in (runtime.bundle, *runtime.bundle.parents):  # root of the namespace is somebody else outside
-        if path not in (Path("/tmp"), Path("/")):
-            path.chmod(0o755)
+    _reachable(runtime)
     runtime.spec["linux"]["namespaces"].append({"type": "user"})
     for kind in ("uid", "gid"):
         runtime.spec["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": 200000, "size": 100}]
@@ -159,6 +157,27 @@ def test_all_sixteen_limits(box, probe):
     ]
     assert box.run(probe, "limits") == 0
     assert box.out.decode().split() == [f"{value // 2}:{value}" for value in LIMITS.values()]
+
+
+def test_a_hard_limit_is_raised_for_a_user_namespace_too(runtime):
+    """Its own root could not; the monitor makes room."""
+    if not capabilities.bounding() >> 24 & 1:
+        pytest.skip("needs CAP_SYS_RESOURCE")
+    _reachable(runtime)
+    runtime.spec["linux"]["namespaces"].append({"type": "user"})
+    for kind in ("uid", "gid"):
+        runtime.spec["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": 200000, "size": 100}]
+    runtime.process("sh", "-c", "ulimit -Hn", rlimits=[{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 900}])
+    command = ["sh", "-c", 'ulimit -n 300; exec "$0" "$@"', *runtime.command("run", "a")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=runtime.bundle)
+    assert done.stdout == "900\n"
+
+
+def _reachable(runtime):
+    """Root of a user namespace is somebody else outside."""
+    for path in (runtime.bundle, *runtime.bundle.parents):
+        if path not in (Path("/tmp"), Path("/")):
+            path.chmod(0o755)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from estiva.runtime import plan
 from estiva.runtime.compile_devices import add_devices
 from estiva.runtime.compile_mounts import MountPlan, propagation_flags
 from estiva.runtime.compile_namespaces import NAMESPACES, Namespaces, add_clone, add_entry, check_namespaces, sysctls
-from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_process
+from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_limits, add_process
 from estiva.runtime.mount_options import MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE
 from estiva.runtime.plan import Plan
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from estiva.spec.rootfs import RootfsMount
+
 
 class Surroundings:
     """What a plan depends on besides the configuration.
@@ -70,6 +71,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     if around.idmap and around.rootfs is not None:
         out.add(plan.IDMAPPED, *_overlay(around.rootfs))
     out.extend(mounts.sources)
+    if namespaces.own("user"):
+        add_limits(out, spec.get("process") or {})
     add_clone(out, spec, namespaces, deny_setgroups=around.deny_setgroups)
     if around.start_socket:  # while its directory's owner: a user namespace's root may not write there
         out.add(plan.LISTEN, around.start_socket)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from estiva.runtime import plan
 from estiva.runtime.compile_namespaces import NAMESPACES
-from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_process
+from estiva.runtime.compile_process import add_agent, add_console, add_labels, add_limits, add_process
 from estiva.runtime.plan import Plan
 
 TYPE_CHECKING = False
@@ -47,6 +47,8 @@ def compile_exec(
     hiding.add(plan.HIDE)
     if not entering:
         out.extend(hiding)
+    if namespaces & NAMESPACES["user"]:
+        add_limits(out, process)
     out.add(plan.CLONE, 0, "", "", 0)
     if entering:
         out.extend(hiding)

@@ -121,9 +121,7 @@ class MountPlan:
             options.propagation, data,
         )  # fmt: skip
 
-    def _bind(
-        self, mount: dict[str, Any], target: str, options: MountOptions, maps: tuple[str, str] | None
-    ) -> None:
+    def _bind(self, mount: dict[str, Any], target: str, options: MountOptions, maps: tuple[str, str] | None) -> None:
         source = mount.get("source")
         if not isinstance(source, str) or not source:
             raise Invalid(f"mount {target}: a bind mount without a source")
@@ -172,9 +170,7 @@ class MountPlan:
             plan.MOUNT, "tmpfs", "tmpfs", target, "", 0, on & ~RDONLY, options.propagation, ["mode=755"]
         )
         for kind, name, data in parts:
-            self.operations.add(
-                plan.MOUNT, kind, "cgroup", f"{target}/{name}", "", 0, on, options.propagation, data
-            )
+            self.operations.add(plan.MOUNT, kind, "cgroup", f"{target}/{name}", "", 0, on, options.propagation, data)
         if on & RDONLY:
             self.operations.add(plan.READONLY, target)
 
@@ -202,4 +198,3 @@ def propagation_flags(word: str) -> int:
     if word not in PROPAGATION:
         raise Invalid(f"linux.rootfsPropagation {word!r}: unknown")
     return PROPAGATION[word]
-

@@ -66,7 +66,7 @@ def add_process(
     if not args:
         raise Invalid("process.args: empty; there is no program to run")
     user = process.get("user") or {}
-    _limits(out, process)
+    add_limits(out, process)
     if around.keyring:
         out.add(plan.KEYRING)
     _settings(out, spec, process)
@@ -120,7 +120,8 @@ def add_process(
     out.add(plan.EXEC, list(args), _last_of_each(env))
 
 
-def _limits(out: Plan, process: dict[str, Any]) -> None:
+def add_limits(out: Plan, process: dict[str, Any]) -> None:
+    """The resource limits; before CLONE, room for them."""
     seen = set()
     for limit in process.get("rlimits") or ():
         kind, soft, hard = limit.get("type"), limit.get("soft"), limit.get("hard")

@@ -24,7 +24,7 @@ def adapt(process: dict[str, Any], *, rootless: bool, user_namespace: bool) -> l
     """
     effective, permitted = _own_capabilities()
     resourceful = bool(effective >> _SYS_RESOURCE & 1) and not rootless
-    warnings = _limits(process, resourceful and not user_namespace)
+    warnings = _limits(process, resourceful)
     wanted = process.get("oomScoreAdj")
     if wanted is not None and not resourceful:
         with open("/proc/self/oom_score_adj") as file:
