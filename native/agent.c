@@ -2,9 +2,6 @@
  * runtime-spec config-linux.md "The Container Process State" */
 #include "monitor.h"
 
-#define SO_SNDTIMEO 21
-#define PATIENCE 10 /* seconds for an agent that does not read */
-
 /* The descriptor goes with the first bytes, as the specification wants; one connection carries one state. */
 static long send_state(int agent, int fd, const char *data, size_t n)
 {
@@ -28,12 +25,9 @@ static long send_state(int agent, int fd, const char *data, size_t n)
 
 long tell_agent(int listener, int pid)
 {
-    const struct { int64_t sec, usec; } patience = { PATIENCE, 0 };
     struct plan parts = config.agent_state;
     int64_t count = next_int(&parts);
     long agent = connect_unix(config.agent_path, SOCK_STREAM), done = agent;
-    if (agent >= 0)
-        done = SYS(setsockopt, agent, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     for (int64_t i = 0; done >= 0 && i < count; i++) {
         uint32_t size;
         const char *part = next_bytes(&parts, &size);

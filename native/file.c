@@ -321,18 +321,23 @@ static long unix_address(const char *path, struct sockaddr_un *address)
     return fd;
 }
 
+/* Whoever does not accept or read within this time is as good as gone. */
+#define SO_SNDTIMEO 21
+static const struct { int64_t sec, usec; } patience = { 10, 0 };
+
 int connect_unix(const char *path, int type)
 {
     struct sockaddr_un address = { 0 };
     long dir = unix_address(path, &address);
     if (dir < 0)
         return (int)dir;
-    long fd = SYS(socket, AF_UNIX, type | SOCK_CLOEXEC, 0);
-    long done = fd < 0 ? fd : SYS(connect, fd, &address, sizeof address);
+    long fd = SYS(socket, AF_UNIX, type | SOCK_CLOEXEC, 0), done = fd;
+    if (fd >= 0 && (done = SYS(setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience)) >= 0)
+        done = SYS(connect, fd, &address, sizeof address);
     SYS(close, dir);
     if (done < 0 && fd >= 0)
         SYS(close, fd);
-    return done < 0 ? (int)done : (int)fd;
+    return done == -EAGAIN ? -ETIMEDOUT : done < 0 ? (int)done : (int)fd;
 }
 
 int bind_unix(const char *path, int type)

@@ -176,3 +176,23 @@ def test_the_document_is_json_whatever_is_in_it():
         "78".join(agent({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"}, odd, executed=True)[1])
     )
     assert (executed["pid"], executed["state"]) == (78, odd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["accepts nobody", "reads nothing"])
+def test_an_agent_that_does_not_listen_is_given_up(runtime, tmp_path, kind):
+    runtime.spec["linux"]["seccomp"] = notifying(tmp_path / "agent", "mkdir")
+    runtime.process("true")
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as other:
+        listening.bind(str(tmp_path / "agent"))
+        if kind == "accepts nobody":
+            listening.listen(0)
+            other.connect(str(tmp_path / "agent"))  # and so there is no place left
+        else:
+            listening.listen()
+            runtime.spec["annotations"] = {"org.example.long": "x" * (2 << 20)}
+            runtime.process("true")
+        said = runtime("run", "a", code=1)
+    assert "send the listener to the seccomp agent at" in said
+    assert "connection timed out" in said
+    assert runtime("list", "-q") == ""
