@@ -122,6 +122,8 @@ int has(struct plan plan, uint32_t code)
 __attribute__((used, noreturn)) void start(long *stack)
 {
     program_argv = (const char **)(stack + 1);
+    if (stack[0] > 2 && equal(program_argv[1], "--"))
+        init_main(program_argv);
     long size = read_plan();
     if (size < 0) {
         blame(size, "read", "the plan");

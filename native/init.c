@@ -36,14 +36,11 @@ static void reap_for_ever(int child)
     }
 }
 
-/* --init: fork; the child goes on to EXEC, the parent reaps until the child ends and ends with its code.  It needs no
- * program of its own: it is this file, a sealed copy in memory, already without privileges and not dumpable. */
-long become_init(void)
+/* Fork; the child goes on, the parent reaps until the child ends and ends with its code. */
+static long leave_init_behind(void)
 {
     uint64_t all = ~0ull;
     SYS(rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
-    SYS(prctl, PR_SET_NAME, "init", 0, 0, 0); /* before the child can see it; EXEC renames that */
-    rename_process("init");
     /* Not clone3: the filter may be in force already, and the default one knows clone only. */
     long child = SYS(clone, SIGCHLD, 0, 0, 0, 0);
     if (child < 0)
@@ -57,4 +54,24 @@ long become_init(void)
     all = 0;
     SYS(rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
     return 0;
+}
+
+/* --init needs no program of its own: it is this file, a sealed copy in memory, already without privileges and not
+ * dumpable. */
+long become_init(void)
+{
+    SYS(prctl, PR_SET_NAME, "init", 0, 0, 0); /* before the child can see it; EXEC renames that */
+    rename_process("init");
+    return leave_init_behind();
+}
+
+/* This file itself as process 1, in a container that another runtime made: init -- PROGRAM [ARGUMENT…] */
+void init_main(const char **argv)
+{
+    const char **environment = argv;
+    while (*environment++)
+        ;
+    if (leave_init_behind() >= 0)
+        run_program(argv + 2, environment);
+    leave(failure.error == ENOENT ? 127 : 126);
 }

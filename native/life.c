@@ -1,5 +1,5 @@
-/* Bringing the container's process to life: clone it, give it ids and cgroups, follow it until its program runs; or
- * let another OCI runtime do so.
+/* Bringing the container's process to life: clone it, give it ids and cgroups, follow it until its program runs; another
+ * OCI runtime does so in external.c.
  *
  * The channel between monitor (M) and child (C) is a seqpacket pair, closed on C's side by EXEC:
  *
@@ -17,14 +17,6 @@
  */
 #include "monitor.h"
 
-static void close_if(int fd)
-{
-    if (fd >= 0)
-        SYS(close, fd);
-}
-
-struct pipes { int input[2], output[2], error[2]; };
-
 static void close_pipes(struct pipes *pipes)
 {
     for (int i = 0; i < 2; i++) {
@@ -36,7 +28,7 @@ static void close_pipes(struct pipes *pipes)
 }
 
 /* Index 0 of each pair is the end that is read.  Without a pipe for input the child reads /dev/null. */
-static long make_pipes(struct pipes *pipes)
+long make_pipes(struct pipes *pipes)
 {
     *pipes = (struct pipes){ { -1, -1 }, { -1, -1 }, { -1, -1 } };
     if (config.terminal || config.orphan)
@@ -53,7 +45,7 @@ static long make_pipes(struct pipes *pipes)
     return named(done, "make", "pipes");
 }
 
-static void keep_our_ends(struct life *life, struct pipes *pipes)
+void keep_our_ends(struct life *life, struct pipes *pipes)
 {
     life->input = pipes->input[1];
     life->output[0] = pipes->output[0];
@@ -191,7 +183,7 @@ static long write_map(int pid, const char *name, const char *program, const char
             *at = 0;
     }
     argv[count] = NULL;
-    long code = run_wait(argv, ours);
+    long code = run_wait(argv, ours, 0, 0);
     if (code == 127)
         return blame(-EPERM, "write the map of ids, for which a program is missing:", program);
     return code < 0 ? blame(code, "run", program) : code ? blame(-EPERM, "write the map of ids by", program) : 0;
@@ -238,7 +230,7 @@ static long let_go(struct life *life, int channel, struct plan *clone_args)
 }
 
 /* A terminal's master goes to whoever asked for it by a console socket, or stays as the container's streams. */
-static long take_terminal(struct life *life, int master)
+long take_terminal(struct life *life, int master)
 {
     if (config.orphan) {
         long console = connect_unix(config.console_path, SOCK_STREAM);
@@ -362,101 +354,6 @@ static long clone_child(struct life *life, struct plan plan, struct plan clone_a
         done = follow(life, channel[0]);
     SYS(close, channel[0]);
     return done;
-}
-
-/* Run a program to its end with these standard streams (-1: ours); its exit code or -errno. */
-long run_wait(const char **argv, const int stdio[3])
-{
-    static const char *environment[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL };
-    struct clone_args how = { .exit_signal = SIGCHLD };
-    int status = 0;
-    long pid = SYS(clone3, &how, sizeof how);
-    if (pid == 0) {
-        for (int i = 0; i < 3; i++)
-            if (stdio[i] >= 0)
-                SYS(dup3, stdio[i], i, 0);
-        SYS(close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
-        run_program(argv, environment);
-        leave(127);
-    }
-    if (pid < 0)
-        return pid;
-    long done;
-    do
-        done = SYS(wait4, pid, &status, WALL, NULL);
-    while (done == -EINTR);
-    return done < 0 ? done : status & 0x7f ? 128 + (status & 0x7f) : status >> 8 & 0xff;
-}
-
-/* The last line of the runtime's own log says what was wrong better than its exit code. */
-static long blame_runtime(long code)
-{
-    static char words[4096];
-    if (code >= 0 && config.error_log && read_file(config.error_log, words, sizeof words) > 0) {
-        failure.operation = OP_EXTERNAL;
-        return blame(-EIO, "", words);
-    }
-    return blame(code < 0 ? code : -EIO, "run", config.create[0]);
-}
-
-static long read_pid(const char *path)
-{
-    char digits[32];
-    long pid = 0;
-    if (read_file(path, digits, sizeof digits) <= 0)
-        return -ESRCH;
-    for (const char *at = digits; *at >= '0' && *at <= '9'; at++)
-        pid = pid * 10 + (*at - '0');
-    return pid;
-}
-
-static long external_terminal(struct life *life, int listener)
-{
-    char name[64];
-    int master = -1;
-    long client = SYS(accept4, listener, NULL, NULL, SOCK_CLOEXEC);
-    if (client < 0)
-        return blame(client, "accept", config.console_path);
-    receive_fd((int)client, name, sizeof name, &master);
-    SYS(close, client);
-    return master < 0 ? blame(-EBADF, "receive", "the terminal") : take_terminal(life, master);
-}
-
-/* Create and start by another OCI runtime; its container's process becomes our child, for we are a subreaper. */
-static long external_child(struct life *life)
-{
-    struct pipes pipes;
-    long listener = -1, done = make_pipes(&pipes);
-    if (done >= 0 && config.terminal)
-        done = listener = bind_unix(config.console_path, SOCK_STREAM);
-    if (done >= 0) {
-        int stdio[3] = { pipes.input[0], pipes.output[1], pipes.error[1] };
-        done = run_wait(config.create, stdio);
-    }
-    if (done != 0)
-        done = blame_runtime(done);
-    else if (listener >= 0)
-        done = external_terminal(life, (int)listener);
-    close_if((int)listener);
-    int terminal = config.terminal;
-    struct life ends = *life;
-    keep_our_ends(&ends, &pipes);
-    if (!terminal)
-        *life = ends;
-    if (done < 0)
-        return done;
-    life->pid = (int)(done = read_pid(config.pid_path));
-    if (done > 0)
-        life->pid_fd = (int)(done = SYS(pidfd_open, life->pid, 0));
-    if (done < 0)
-        return blame(done, "find the process of", config.create[0]);
-    if (config.start[0]) {
-        const int ours[3] = { -1, -1, -1 };
-        done = run_wait(config.start, ours);
-        if (done != 0)
-            return blame_runtime(done);
-    }
-    return 0;
 }
 
 /* Start the container's process; 0 once its program runs (or is ready), else -errno with `failure` filled in. */

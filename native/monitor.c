@@ -515,9 +515,6 @@ static void back_off(int64_t *delay)
 
 static void clear_away(void)
 {
-    const int ours[3] = { -1, -1, -1 };
-    if (config.delete[0])
-        run_wait(config.delete, ours);
     if (setup.attached) /* for another runtime, in the monitor's own mount namespace */
         SYS(umount2, setup.attached, MNT_DETACH);
     clear_cgroups();
@@ -574,10 +571,8 @@ static void prepare(void)
 
 static void fail_start(void)
 {
-    const int ours[3] = { -1, -1, -1 };
     struct failure reason = failure;
-    if (config.delete[0])
-        run_wait(config.delete, ours);
+    external_delete();
     failure = reason;
     clear_cgroups();
     release_layers();
@@ -623,6 +618,7 @@ void monitor_main(struct plan plan, struct plan clone_args)
         code = live();
         oom = oom_kills() > before;
         write_exit(code, oom);
+        external_delete();
         if (!wants_restart(code, restarts))
             break;
         back_off(&delay);
@@ -630,6 +626,7 @@ void monitor_main(struct plan plan, struct plan clone_args)
             break;
         if (begin_life(&life, plan, clone_args) < 0) {
             write_exit(code = failure.error == ENOENT ? 127 : 126, 0);
+            external_delete();
             break;
         }
         write_status(++restarts);

@@ -67,9 +67,23 @@ void tell_all(char kind, const void *content, size_t size);
 long hold_layer(struct plan *args);
 void release_layers(void);
 
+static inline void close_if(int fd)
+{
+    if (fd >= 0)
+        SYS(close, fd);
+}
+
 /* life.c */
+struct pipes { int input[2], output[2], error[2]; };
 long begin_life(struct life *life, struct plan plan, struct plan clone_args);
-long run_wait(const char **argv, const int stdio[3]);
+long make_pipes(struct pipes *pipes);
+void keep_our_ends(struct life *life, struct pipes *pipes);
+long take_terminal(struct life *life, int master);
+
+/* external.c */
+long external_child(struct life *life);
+void external_delete(void);
+long run_wait(const char **argv, const int stdio[3], int keep, int keep_from);
 
 /* agent.c */
 long tell_agent(int listener, int pid);

@@ -268,3 +268,24 @@ long bind(struct plan *args)
         SYS(close, target);
     return done < 0 ? done : 0;
 }
+
+/* What COPY_UP and CHOWN do to the source of a bind, for another runtime that mounts it. */
+long prepare_source(struct plan *args)
+{
+    const char *source = next_string(args), *path = next_string(args);
+    uint64_t flags = (uint64_t)next_int(args);
+    unsigned uid = (unsigned)next_int(args), gid = (unsigned)next_int(args);
+    long mount = open_source(source, flags), done = 0;
+    if (mount < 0)
+        return mount == -ENOENT && flags & MOUNT_OPTIONAL ? 0 : blame(mount, "bind", source);
+    if (flags & MOUNT_COPY_UP) {
+        long target = open_target(path, is_directory((int)mount) ? DIRECTORY : ORDINARY, 0, target_resolution(flags));
+        done = target < 0 ? blame(target, "mount target", path) : copy_up((int)target, (int)mount, path, 1);
+        if (target >= 0)
+            SYS(close, target);
+    }
+    if (done >= 0 && flags & MOUNT_CHOWN && (done = chown_source((int)mount, uid, gid)) < 0)
+        blame(done, "chown", source);
+    SYS(close, mount);
+    return done < 0 ? done : 0;
+}

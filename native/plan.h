@@ -34,6 +34,8 @@
     OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
     OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
     OP(15, LAYER)     /* lock_fd directory index tar mount_point: an EROFS layer, mounted while anybody holds it */    \
+    OP(100, MAP_ROOT) /* uid_map gid_map: IDMAPPED's overlay now, for ROOT_GIVEN: another runtime clones */            \
+    OP(101, PREPARE)  /* source target flags uid gid: COPY_UP and CHOWN of a bind that another runtime makes */        \
     OP(130, HOLD)     /* fd: no more than sleep until the other end of this pipe is closed */                         \
     OP(16, CHILD)     /* console_path: no monitor: the process becomes a child of whoever started the helper */        \
     OP(17, CONFIRM)   /* fd now: end with whoever holds the other end of this pipe until it has written a byte to it; \
@@ -172,6 +174,7 @@ void default_signals(void);                                   /* program.c */
 /* program.c: execvpe(3); returns only on failure, with `failure` filled in */
 void run_program(const char **argv, const char **environment);
 long perform_process(struct operation_record *operation);      /* process.c */
+void init_main(const char **argv) __attribute__((noreturn));    /* init.c */
 void detach(void);
 void monitor_main(struct plan plan, struct plan clone_args) __attribute__((noreturn));
 void report(int fd);                                           /* send `failure` as a frame of the monitor's protocol */

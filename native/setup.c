@@ -42,6 +42,10 @@ long perform(struct operation_record *operation)
         return root_open(args);
     case OP_PARENT_PRIVATE:
         return parent_private(args);
+    case OP_MAP_ROOT:
+        return map_root(args);
+    case OP_PREPARE:
+        return prepare_source(args);
     case OP_ROOT_ATTACH:
         return root_attach(args);
     case OP_MOUNT:

@@ -26,6 +26,8 @@ long mount_new(struct plan *args);
 long remount(struct plan *args);
 long open_source(const char *source, uint64_t flags);
 long bind(struct plan *args);
+long prepare_source(struct plan *args);
+long map_root(struct plan *args);
 
 /* overlay.c */
 long make_overlay(struct plan *args, int user_namespace);

@@ -115,6 +115,23 @@ static long idmapped_root(int pid)
     return mount;
 }
 
+/* IDMAPPED's overlay before anything is cloned: another runtime makes the container's user namespace, so one with the
+ * same maps is made for the layers. */
+long map_root(struct plan *args)
+{
+    const char *uid_map = next_string(args), *gid_map = next_string(args);
+    struct plan overlay = config.idmapped;
+    long user_namespace = make_namespace(uid_map, gid_map);
+    if (user_namespace < 0)
+        return blame(user_namespace, "make a user namespace for", "the image");
+    long mount = make_overlay(&overlay, (int)user_namespace);
+    SYS(close, user_namespace);
+    if (mount < 0)
+        return mount;
+    setup.given[setup.given_count++] = (int)mount;
+    return 0;
+}
+
 static long give(int channel, long mount)
 {
     char say = SAY_GIVEN;

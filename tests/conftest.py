@@ -31,8 +31,15 @@ from helpers.registry import Registry
 from helpers.registry import available as registry_available
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--engine-runtime``: every system test with another OCI runtime than the engine's own."""
+    parser.addoption("--engine-runtime", default="", metavar="NAME", help="the OCI runtime the engine is to use")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Enter the session's own world, before anything else is opened; under xdist each worker enters its own."""
+    if config.option.engine_runtime:
+        os.environ["ESTIVA_TEST_RUNTIME"] = config.option.engine_runtime
     starts_workers = bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
     if not starts_workers:
         WORLD.enter()
@@ -49,6 +56,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs root")
     if item.get_closest_marker("needs_user") and os.geteuid() == 0 and not WORLD.etc_is_own:
         pytest.skip("needs an ordinary user, and none can be made here")
+    if item.config.option.engine_runtime:
+        skip_what_is_ours(item)
+
+
+def skip_what_is_ours(item: pytest.Item) -> None:
+    """Skip what another runtime does differently; the mark says how."""
+    if mark := item.get_closest_marker("embedded"):
+        pytest.skip(f"only the engine's own runtime: {mark.args[0]}")
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ class Estiva:
             os.chown(path, account.uid, account.gid)
         self.env = account.environment()
         self.env |= {"TMPDIR": str(self.tmp), "CONTAINERS_CONF": str(self.base / "containers.conf")}
+        if runtime := os.environ.get("ESTIVA_TEST_RUNTIME"):
+            self.env["ESTIVA_RUNTIME"] = runtime
         if directory_of_data := os.environ.get("ESTIVA_TEST_COVERAGE"):
             self.env |= {
                 "ESTIVA_TEST_COVERAGE": directory_of_data,

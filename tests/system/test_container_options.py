@@ -29,7 +29,12 @@ def sh(estiva: Any, script: str, *options: str) -> str:
     ("options", "script", "expected"),
     [
         (["-e", "A=1", "-e", "B=2"], "echo $A$B$container", "12estiva"),
-        (["--unsetenv", "PATH", "-e", "A=1"], "echo $A", "1"),
+        pytest.param(
+            ["--unsetenv", "PATH", "-e", "A=1"],
+            "echo $A",
+            "1",
+            marks=pytest.mark.embedded("without PATH, runc finds no program"),
+        ),
         (["-w", "/made/here"], "pwd", "/made/here"),
         (["--hostname", "box"], "hostname; cat /etc/hostname", "box\nbox"),
         (["--uts", "host"], "hostname", os.uname().nodename),

@@ -110,12 +110,20 @@ def _launch(container: Container, program: Program, pid: int, pidfd: int, detach
     if runtime not in OWN_RUNTIMES:
         from estiva.engine.foreign import compile_foreign_exec
 
-        work = compile_foreign_exec(container, process, around, runtime)
+        monitor.remove = f"{container.run_dir}/exec-{os.urandom(6).hex()}"
+        work = compile_foreign_exec(container, process, around, runtime, monitor.remove)
     else:
         monitor.procs = find_cgroup(container).procs_paths
         add_seccomp(container, spec, around, pid)
         work = compile_exec(spec, process, _namespaces(spec), KEEP_FROM, around)
-    launched = launch(work, monitor, [f"estiva-exec {container.name}"], attach=not detach, keep=keep)
+    try:
+        launched = launch(work, monitor, [f"estiva-exec {container.name}"], attach=not detach, keep=keep)
+    except BaseException:
+        if monitor.remove:
+            from estiva.engine.removal import remove_tree
+
+            remove_tree(engine, monitor.remove)
+        raise
     if detach:
         os.close(launched.fd)
         return ExecSession(launched.pid, None)

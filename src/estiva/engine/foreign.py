@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 
-from estiva.errors import NotFound
+from estiva.engine.spec.mounts import OPTIONAL
+from estiva.engine.state import RUNTIME_STATES
+from estiva.errors import NotFound, Unsupported
 from estiva.runtime.external import ExternalRuntime
+from estiva.runtime.helper import HELPER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +19,10 @@ if TYPE_CHECKING:
     from estiva.runtime.compile import Surroundings
     from estiva.runtime.plan import Plan
 
+INIT = "/dev/init"  # where process 1 of --init is put
 
-def external_runtime(container: Container, name: str) -> ExternalRuntime:
+
+def external_runtime(container: Container, name: str, work_dir: str) -> ExternalRuntime:
     """The runtime *name*: a path, a key of containers.conf's ``engine.runtimes``, or a program on the PATH."""
     from shutil import which
 
@@ -26,37 +31,78 @@ def external_runtime(container: Container, name: str) -> ExternalRuntime:
     found = next((path for path in known if os.access(path, os.X_OK)), None) or which(name)
     if found is None:
         raise NotFound(f"runtime {name!r}: no such program", "name one with --runtime, or leave it out")
-    return ExternalRuntime(found, f"{settings.run_root}/runtime", container.run_dir)
+    flags = []
+    if container.options.cgroups == "disabled":
+        if os.path.basename(found) != "crun":
+            raise Unsupported(f"--cgroups disabled: runtime {name} cannot do without", "use another, or leave it out")
+        flags = ["--cgroup-manager", "disabled"]
+    # Paths below the container's directory are too long for the address of a socket, which has room for 107 bytes.
+    console = f"{settings.run_root}/.{os.urandom(6).hex()}"
+    return ExternalRuntime(found, f"{settings.run_root}/{RUNTIME_STATES}", work_dir, console, flags)
 
 
-def compile_foreign(container: Container, spec: dict[str, Any], around: Surroundings, name: str) -> Plan:
-    """The plan that has the runtime create and start the container; writes the bundle in the OCI's own words."""
-    runtime = external_runtime(container, name)
+def compile_foreign(
+    container: Container, spec: dict[str, Any], around: Surroundings, name: str, cgroup_path: str
+) -> Plan:
+    """The plan that has the runtime create and start the container, in the cgroup that was made for it; writes the
+    bundle in the OCI's own words."""
+    runtime = external_runtime(container, name, container.run_dir)
     around.mountpoint = f"{container.bundle}/rootfs"
     os.makedirs(around.mountpoint, 0o755, exist_ok=True)
-    plain = {**spec, "mounts": [_plain(mount) for mount in spec["mounts"]]}
     bundle = f"{container.bundle}/foreign"
     os.makedirs(bundle, 0o700, exist_ok=True)
-    fd = os.open(f"{bundle}/config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, json.dumps(plain).encode())
-    finally:
-        os.close(fd)
-    return runtime.compile_run(container.id, bundle, around, terminal=bool(container.options.tty))
+    plain = _plain(spec, around.init)
+    if cgroup_path:
+        plain["linux"]["cgroupsPath"] = cgroup_path
+    _write(f"{bundle}/config.json", plain)
+    return runtime.compile_run(container.id, bundle, spec, around)
 
 
-def _plain(mount: dict[str, Any]) -> dict[str, Any]:
-    """The mount without the options only our own runtime knows."""
+def _plain(spec: dict[str, Any], init: bool) -> dict[str, Any]:
+    """The configuration without the words only our own runtime knows: what they mean is said with the OCI's."""
+    mounts = [_plain_mount(mount) for mount in spec["mounts"] if _is_there(mount)]
+    devices = []
+    for device in spec["linux"].get("devices") or ():
+        source = device.get("x-estiva.source")
+        if source is None:
+            devices.append(device)
+        else:
+            mounts.append(_bind(device["path"], source, "nosuid", "noexec"))
+    plain = {**spec, "mounts": mounts, "linux": {**spec["linux"], "devices": devices}}
+    if init:
+        mounts.append(_bind(INIT, HELPER, "ro", "nosuid", "nodev"))
+        plain["process"] = {**spec["process"], "args": [INIT, "--", *spec["process"]["args"]]}
+    return plain
+
+
+def _bind(destination: str, source: str, *options: str) -> dict[str, Any]:
+    return {"destination": destination, "type": "bind", "source": source, "options": ["bind", "rprivate", *options]}
+
+
+def _is_there(mount: dict[str, Any]) -> bool:
+    return OPTIONAL not in mount["options"] or os.path.lexists(mount["source"])
+
+
+def _plain_mount(mount: dict[str, Any]) -> dict[str, Any]:
     return {**mount, "options": [word for word in mount["options"] if not word.startswith("x-estiva.")]}
 
 
-def compile_foreign_exec(container: Container, process: dict[str, Any], around: Surroundings, name: str) -> Plan:
-    """The plan that has the runtime run another process in the container."""
-    runtime = external_runtime(container, name)
-    path = f"{container.run_dir}/exec-{os.getpid()}.json"
+def compile_foreign_exec(
+    container: Container, process: dict[str, Any], around: Surroundings, name: str, work_dir: str
+) -> Plan:
+    """The plan that has the runtime run another process in the container; *work_dir*, to be removed afterwards, is for
+    files of this process alone."""
+    runtime = external_runtime(container, name, work_dir)
+    os.mkdir(work_dir, 0o700)
+    _write(f"{work_dir}/process.json", process)
+    return runtime.compile_exec(container.id, f"{work_dir}/process.json", around, terminal=bool(process["terminal"]))
+
+
+def _write(path: str, document: dict[str, Any]) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, json.dumps(process).encode())
+        view = memoryview(json.dumps(document).encode())
+        while view:
+            view = view[os.write(fd, view) :]
     finally:
         os.close(fd)
-    return runtime.compile_exec(container.id, path, around, terminal=bool(process["terminal"]))

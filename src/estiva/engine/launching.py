@@ -76,7 +76,7 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         monitor = _monitor(container, cgroup)
         keep = [lock, *lease.lock_fds]
         monitor.layers = [(1 + layer[0], *layer[1:]) for layer in lease.unmounted]
-        work = _plan(container, spec, lease, hierarchies, len(keep))
+        work = _plan(container, spec, lease, hierarchies, cgroup, len(keep))
         keep += range(3, 3 + container.options.preserve_fds)
         _forget_end(container)
         launched = launch(work, monitor, [f"estiva-monitor {container.name}"], attach=attach, keep=keep)
@@ -219,7 +219,14 @@ def cleanup_command(container: Container) -> list[str]:
     return [*program, "--root", settings.root, "--runroot", settings.run_root, "container", "cleanup", container.id]
 
 
-def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarchies: Hierarchies, kept: int) -> Plan:
+def _plan(
+    container: Container,
+    spec: dict[str, Any],
+    lease: LayerLease,
+    hierarchies: Hierarchies,
+    cgroup: CgroupHandle,
+    kept: int,
+) -> Plan:
     """The operations of this start; *kept* descriptors are handed on before those of --preserve-fds."""
     engine, options = container.engine, container.options
     around = surroundings(engine, _rootfs(container, lease))
@@ -232,7 +239,7 @@ def _plan(container: Container, spec: dict[str, Any], lease: LayerLease, hierarc
     if runtime not in OWN_RUNTIMES:
         from estiva.engine.foreign import compile_foreign
 
-        return compile_foreign(container, spec, around, runtime)
+        return compile_foreign(container, spec, around, runtime, cgroup.path)
     add_seccomp(container, spec, around)
     return compile_plan(spec, around)
 

@@ -11,6 +11,7 @@ import os
 
 from estiva.engine.cgroups import find_cgroup
 from estiva.engine.locks import ContainerLock, wait_for_monitor
+from estiva.engine.state import RUNTIME_STATES
 from estiva.errors import Conflict, NotFound, Unavailable
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 10.0
 JUST_ENDED_S = 1.0
-_RUN_FILES = ("attach", "cgroup", "console", "lock", "runtime.log", "runtime.pid", "status", "stopping")
+_RUN_FILES = ("attach", "cgroup", "lock", "runtime.log", "runtime.pid", "status", "stopping")
 
 
 def remove(container: Container, force: bool, timeout: int | None, volumes: bool) -> None:
@@ -77,6 +78,7 @@ def finish(container: Container, attachment: Attachment) -> None:
 def release(container: Container) -> None:
     """Give back what only a running container needs."""
     find_cgroup(container).remove()
+    remove_tree(container.engine, f"{container.engine.settings.run_root}/{RUNTIME_STATES}/{container.id}")
     container.engine.store.layers.release_unused(container.details["diff_ids"])
     if any("O" in words for _, _, _, words in container.details["mounts"]):
         remove_tree(container.engine, f"{container.bundle}/overlay")

@@ -7,6 +7,7 @@ import os
 from estiva.monitor.state import read_state
 
 STOPPING = "stopping"  # a file in the container's run directory while a stop waits
+RUNTIME_STATES = "runtime"  # in the run root: what other runtimes keep of their containers, a directory each
 
 
 class ContainerState:

@@ -52,13 +52,14 @@ def stop(container: Container, timeout: int | None) -> None:
     state = container.state()
     if not state.running:
         return
-    try:
-        attachment = container.attach(output=False)
-    except Conflict:
-        return  # it ended by itself
     if timeout is None:
         asked = container.options.stop_timeout
         timeout = DEFAULT_TIMEOUT if asked is None else asked
+    try:
+        attachment = container.attach(output=False)
+    except Conflict:  # it ended by itself, or somebody has killed its monitor
+        _stop_unmonitored(container, timeout)
+        return
     with attachment:
         _mark(container)
         attachment.forbid_restart()
@@ -69,6 +70,27 @@ def stop(container: Container, timeout: int | None) -> None:
         _kill_all(container)
         if not _ended(attachment, KILL_PATIENCE_S):
             raise Unavailable(f"stopping container {container.name}: its processes do not end")
+
+
+def _stop_unmonitored(container: Container, timeout: int) -> None:
+    state = container.state()
+    if not state.pid or state.monitored:
+        return
+    try:
+        pidfd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        return
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        _send(container, state.pid, container.details["stop_signal"])
+        if poll.poll(None if timeout < 0 else timeout * 1000):
+            return
+        _send(container, state.pid, SIGKILL)
+        if not poll.poll(KILL_PATIENCE_S * 1000):
+            raise Unavailable(f"stopping container {container.name}: its processes do not end")
+    finally:
+        os.close(pidfd)
 
 
 def _mark(container: Container) -> None:
@@ -122,6 +144,7 @@ def _wait_for_end(container: Container) -> int:
         try:
             attachment = container.attach(output=False)
         except Conflict:
+            time.sleep(_POLL_S)
             continue
         with attachment:
             code = attachment.wait()

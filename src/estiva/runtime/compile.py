@@ -69,7 +69,7 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
     if around.idmap and around.rootfs is not None:
-        out.add(plan.IDMAPPED, *_overlay(around.rootfs))
+        out.add(plan.IDMAPPED, *overlay(around.rootfs))
     out.extend(mounts.sources)
     if namespaces.own("user"):
         add_limits(out, spec.get("process") or {})
@@ -144,7 +144,8 @@ def _hooks_before_pivot(out: Plan, spec: dict[str, Any], around: Surroundings) -
     hooks.add_hooks(out, spec, "createContainer", "creating", around, filtered=False)
 
 
-def _overlay(rootfs: RootfsMount) -> tuple[str, str, list[str], list[str]]:
+def overlay(rootfs: RootfsMount) -> tuple[str, str, list[str], list[str]]:
+    """The arguments of ROOT_OVERLAY and IDMAPPED."""
     return rootfs.upperdir or "", rootfs.workdir or "", list(rootfs.options), list(rootfs.lowerdirs)
 
 
@@ -159,5 +160,5 @@ def add_root(out: Plan, around: Surroundings, given: int = -1) -> None:
     elif around.idmap:
         out.add(plan.ROOT_GIVEN, 0)
     else:
-        out.add(plan.ROOT_OVERLAY, *_overlay(rootfs))
+        out.add(plan.ROOT_OVERLAY, *overlay(rootfs))
     out.add(plan.ROOT_ATTACH, around.mountpoint)
