@@ -4,6 +4,7 @@ BIN = .venv/bin
 help:
 	@echo 'make setup   make .venv with the package in place, tools for tests, programs to compare with'
 	@echo 'make test    set up, lint, run all tests                      (scripts/test; PYTEST="-k name")'
+	@echo 'make test-vm  run tests in a virtual machine with cgroup v2 (scripts/test-vm; VM="--user tests/runtime")'
 	@echo 'make lint    style, types, the layer rule                     (scripts/lint)'
 	@echo 'make demo    set up and run a container from a Debian image   (scripts/demo)'
 	@echo 'make bench   compare with podman and runc                     (bench/run.py; BENCH="run_true -n 5")'
@@ -16,6 +17,10 @@ setup:
 
 test:
 	scripts/test $(PYTEST)
+
+test-vm:
+	scripts/setup vm
+	scripts/test-vm $(VM)
 
 lint: $(BIN)/ruff
 	scripts/lint
@@ -40,4 +45,4 @@ clean:
 $(BIN)/ruff $(BIN)/pytest $(BIN)/pyproject-build:
 	scripts/setup test
 
-.PHONY: help setup test lint demo bench native wheel clean
+.PHONY: help setup test test-vm lint demo bench native wheel clean

@@ -1,0 +1,74 @@
+"""One boot of the guest: the checkout goes in as a disk, output comes by a serial port, results by another disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import disk
+
+RESULTS_SIZE = 64 << 20
+KERNEL_OPTIONS = ["console=ttyS0", "quiet", "loglevel=4", "tsc=unstable", "no_timer_check", "mitigations=off", "nokaslr", "random.trust_cpu=on", "cryptomgr.notests", "audit=0", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1", "systemd.unit=estiva-vm.service", "systemd.log_level=warning", "systemd.show_status=0", "panic=1"]
+LSM = {
+    "none": ["lsm=landlock,lockdown,yama,bpf"],
+    "selinux": ["lsm=landlock,lockdown,yama,selinux,bpf", "enforcing=1"],
+    "apparmor": ["lsm=landlock,lockdown,yama,apparmor,bpf"],
+}
+
+
+def boot(
+    where: disk.Disk, checkout: Path, directory: Path, *, lsm: str, accel: str, memory: str, timeout: float
+) -> int | None:
+    """Run the command that is in the *checkout* tar; its output goes to standard output while it runs.
+
+    The guest's results are unpacked to *directory*/results, and what its kernel said is *directory*/console.  Returns
+    the command's exit code; None if the guest did not come to its end, in *timeout* seconds or at all.
+    """
+    results = directory / "results.tar"
+    (directory / "console").touch()
+    with open(results, "wb") as file:
+        file.truncate(RESULTS_SIZE)
+    read_fd, write_fd = os.pipe()
+    command = ["qemu-system-x86_64", "-M", "q35", "-accel", accel, "-m", memory, "-smp", str(min(2, os.cpu_count() or 1))]
+    command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"]
+    command += ["-kernel", str(where.kernel), "-initrd", str(where.initramfs)]
+    command += ["-append", " ".join([*KERNEL_OPTIONS, *LSM[lsm]])]
+    command += _drive(where.image, "snapshot=on") + _drive(checkout, "readonly=on") + _drive(results)
+    command += ["-serial", f"file:{directory}/console"]
+    command += ["-chardev", f"file,id=out,path=/dev/fd/{write_fd}", "-serial", "chardev:out"]
+    # the disk's changes are in a file without a name there
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(write_fd,), env=environment)
+    os.close(write_fd)
+    try:
+        _copy_output(read_fd, time.monotonic() + timeout)
+    finally:
+        os.close(read_fd)
+        process.kill()  # does nothing to one that has ended
+        process.wait()
+    with contextlib.suppress(tarfile.TarError), tarfile.open(results) as archive:
+        archive.extractall(directory / "results", filter="data")
+    results.unlink()
+    status = directory / "results/status"
+    return int(status.read_text()) if status.exists() else None
+
+
+def _drive(image: Path, *options: str) -> list[str]:
+    return ["-drive", ",".join((f"file={image},format=raw,if=virtio,cache=unsafe", *options))]
+
+
+def _copy_output(fd: int, deadline: float) -> None:
+    """Until the guest's end, or the deadline."""
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([fd], [], [], left)[0]:
+            data = os.read(fd, 1 << 16)
+            if not data:
+                return
+            sys.stdout.buffer.write(data.replace(b"\r\n", b"\n"))
+            sys.stdout.flush()
