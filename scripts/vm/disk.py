@@ -15,11 +15,24 @@ HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 SUITE, PYTHON = "bookworm", "3.11"
 SIZE = "4G"  # sparse
-PACKAGES = ["systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "passwd", "uidmap", "kmod", "python3", "busybox-static", "procps", "iproute2", "util-linux", "strace", "attr", "e2fsprogs", "runc", "crun", "podman", "conmon", "golang-github-containers-common", "apparmor", "selinux-policy-default", "policycoreutils", "selinux-utils"]
+PACKAGES = """
+    systemd systemd-sysv dbus dbus-user-session libpam-systemd passwd uidmap kmod
+    python3 busybox-static procps iproute2 util-linux strace attr e2fsprogs
+    runc crun podman conmon golang-github-containers-common
+    apparmor selinux-policy-default policycoreutils selinux-utils
+"""
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 # what a machine that lives for minutes does not need; each costs a second or more of emulation
-MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "systemd-binfmt.service", "systemd-hwdb-update.service", "systemd-journal-flush.service", "systemd-networkd.service", "systemd-random-seed.service", "systemd-remount-fs.service", "systemd-timesyncd.service", "systemd-update-utmp.service", "systemd-udev-settle.service", "systemd-udev-trigger.service", "systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket", "ldconfig.service", "systemd-sysusers.service", "systemd-firstboot.service", "systemd-pstore.service", "getty.target", "selinux-autorelabel-mark.service", "podman.service", "podman.socket", "podman-auto-update.timer", "podman-restart.service"]
+MASKED = """
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
+    systemd-binfmt.service systemd-hwdb-update.service systemd-journal-flush.service systemd-networkd.service
+    systemd-random-seed.service systemd-remount-fs.service systemd-timesyncd.service systemd-update-utmp.service
+    systemd-udev-settle.service systemd-udev-trigger.service systemd-udevd.service systemd-udevd-control.socket
+    systemd-udevd-kernel.socket ldconfig.service systemd-sysusers.service systemd-firstboot.service
+    systemd-pstore.service getty.target selinux-autorelabel-mark.service podman.service podman.socket
+    podman-auto-update.timer podman-restart.service
+"""
 
 
 class Disk:
@@ -54,7 +67,7 @@ def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
     root = directory / "root"
     command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory", "--skip=output/dev"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
-    command += [f"--include={','.join(PACKAGES)}", SUITE, str(root)]
+    command += [f"--include={','.join(PACKAGES.split())}", SUITE, str(root)]
     _alone(*command)
     release = kernel.version(unpacked)
     shutil.copytree(unpacked / "lib/modules" / release, root / "usr/lib/modules" / release, symlinks=True)
@@ -82,7 +95,7 @@ def _settle(root: Path) -> None:
     shutil.copy(HERE / "guest/estiva-vm.service", units)
     (units / "user@.service.d").mkdir()
     shutil.copy(HERE / "guest/delegate.conf", units / "user@.service.d")
-    for unit in MASKED:
+    for unit in MASKED.split():
         (units / unit).unlink(missing_ok=True)
         (units / unit).symlink_to("/dev/null")
     (root / SITE / "estiva.pth").write_text("/estiva/src\n")
@@ -92,7 +105,7 @@ def _settle(root: Path) -> None:
     (root / "etc/resolv.conf").write_text("")
     (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
     (root / "etc/fstab").write_text("")
-    (root / "etc/modules-load.d/estiva-vm.conf").write_text("overlay\nfuse\nloop\nerofs\n")
+    (root / "etc/modules-load.d/estiva-vm.conf").write_text("virtio_console\noverlay\nfuse\nloop\nerofs\n")
     cache.run("chroot", root, "useradd", "--create-home", "--shell", "/bin/sh", "--uid", "1000", "tester")
     for file in ("etc/subuid", "etc/subgid"):
         (root / file).write_text("tester:100000:65536\n")
