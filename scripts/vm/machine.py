@@ -16,9 +16,9 @@ import disk
 RESULTS_SIZE = 64 << 20
 # a periodic tick: an emulated one-shot timer is now and then lost, and an idle guest with it
 KERNEL_OPTIONS = """
-    console=ttyS0 quiet loglevel=4 tsc=unstable nohz=off highres=off no_timer_check mitigations=off nokaslr random.trust_cpu=on
-    cryptomgr.notests audit=0 cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.unit=estiva-vm.service
-    systemd.log_level=warning systemd.show_status=0 panic=1
+    console=ttyS0 quiet loglevel=4 tsc=unstable nohz=off highres=off no_timer_check mitigations=off nokaslr
+    random.trust_cpu=on cryptomgr.notests audit=0 cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1
+    systemd.unit=estiva-vm.service systemd.log_level=warning systemd.show_status=0 panic=1
 """
 LSM = {
     "none": ["lsm=landlock,lockdown,yama,bpf"],
