@@ -142,14 +142,31 @@ static long stat_at(int dir, const char *name, struct statx *st)
     return SYS(statx, dir, name, AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH), STATX_BASIC_STATS, st);
 }
 
-static long copy_content(int from_dir, int to_dir, const char *name, unsigned mode)
+/* What is copied may be changed by others at the same time: a volume that two containers share.  So mode, owner and times are
+ * set by descriptor: a name could by then be a link to anywhere, which chmod would follow. */
+static long set_metadata(int fd, const struct statx *st)
 {
-    long from = SYS(openat, from_dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    const struct { int64_t sec, nsec; } times[2] = {
+        { st->stx_atime.tv_sec, st->stx_atime.tv_nsec }, { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec } };
+    long done = SYS(fchownat, fd, "", st->stx_uid, st->stx_gid, AT_EMPTY_PATH);
+    /* After the owner, because changing the owner clears set-id bits. */
+    if (done >= 0)
+        done = SYS(fchmod, fd, st->stx_mode & 07777);
+    if (done >= 0)
+        SYS(utimensat, fd, NULL, times, 0);
+    return done;
+}
+
+static long copy_content(int from_dir, int to_dir, const char *name, const struct statx *st)
+{
+    long from = SYS(openat, from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (from < 0)
         return from;
-    long to = SYS(openat, to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode), n = to;
+    long to = SYS(openat, to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), n = to;
     while (n >= 0 && (n = SYS(sendfile, to, from, 0, 1 << 20)) > 0)
         ;
+    if (n >= 0)
+        n = set_metadata((int)to, st);
     SYS(close, from);
     if (to >= 0)
         SYS(close, to);
@@ -166,22 +183,22 @@ static long copy_link(int from_dir, int to_dir, const char *name)
     return SYS(symlinkat, target, to_dir, name);
 }
 
-static long copy_metadata(int to_dir, const char *name, const struct statx *st)
+/* Owner and times of what has no mode of its own, or was made with it. */
+static long copy_owner(int to_dir, const char *name, const struct statx *st)
 {
-    struct { int64_t sec, nsec; } times[2] = {
+    const struct { int64_t sec, nsec; } times[2] = {
         { st->stx_atime.tv_sec, st->stx_atime.tv_nsec }, { st->stx_mtime.tv_sec, st->stx_mtime.tv_nsec } };
-    int flags = AT_SYMLINK_NOFOLLOW | (*name ? 0 : AT_EMPTY_PATH);
-    long done = SYS(fchownat, to_dir, name, st->stx_uid, st->stx_gid, flags);
-    if (done < 0)
-        return done;
-    /* After the owner, because changing the owner clears set-id bits. */
-    if ((st->stx_mode & 0170000) != 0120000) {
-        done = *name ? SYS(fchmodat, to_dir, name, st->stx_mode & 07777) : SYS(fchmod, to_dir, st->stx_mode & 07777);
-        if (done < 0)
-            return done;
-    }
-    SYS(utimensat, to_dir, *name ? name : NULL, times, *name ? AT_SYMLINK_NOFOLLOW : 0);
-    return 0;
+    long done = SYS(fchownat, to_dir, name, st->stx_uid, st->stx_gid, AT_SYMLINK_NOFOLLOW);
+    if (done >= 0)
+        SYS(utimensat, to_dir, name, times, AT_SYMLINK_NOFOLLOW);
+    return done;
+}
+
+static long copy_node(int to_dir, const char *name, const struct statx *st)
+{
+    long mask = SYS(umask, 0), done = SYS(mknodat, to_dir, name, st->stx_mode, 0);
+    SYS(umask, mask);
+    return done;
 }
 
 static long copy_entry(int from_dir, int to_dir, const char *name, int depth);
@@ -210,8 +227,7 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
         return done;
     switch (st.stx_mode & 0170000) {
     case 0100000:
-        done = copy_content(from_dir, to_dir, name, 0600);
-        break;
+        return copy_content(from_dir, to_dir, name, &st);
     case 0120000:
         done = copy_link(from_dir, to_dir, name);
         break;
@@ -222,19 +238,21 @@ static long copy_entry(int from_dir, int to_dir, const char *name, int depth)
         done = SYS(mkdirat, to_dir, name, 0700);
         long to = done < 0 ? done : SYS(openat, to_dir, name, DIR_FLAGS, 0);
         done = to < 0 ? to : copy_children((int)from, (int)to, depth + 1);
+        if (done >= 0)
+            done = set_metadata((int)to, &st);
         SYS(close, from);
         if (to >= 0)
             SYS(close, to);
-        break;
+        return done;
     }
     case 0010000:
     case 0140000:
-        done = SYS(mknodat, to_dir, name, (st.stx_mode & 0170000) | 0600, 0);
+        done = copy_node(to_dir, name, &st);
         break;
     default:
         return 0; /* device nodes are not carried into volumes */
     }
-    return done < 0 ? done : copy_metadata(to_dir, name, &st);
+    return done < 0 ? done : copy_owner(to_dir, name, &st);
 }
 
 /* Copy all below one directory into another, owners, modes and times with it; with_top: also of the directory itself. */
@@ -243,7 +261,7 @@ int copy_tree(int from_dir, int to_dir, int with_top)
     struct statx st;
     long done = copy_children(from_dir, to_dir, 0);
     if (done >= 0 && with_top && (done = stat_at(from_dir, "", &st)) >= 0)
-        done = copy_metadata(to_dir, "", &st);
+        done = set_metadata(to_dir, &st);
     return done < 0 ? (int)done : 0;
 }
 

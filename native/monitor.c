@@ -22,6 +22,7 @@
 #include "monitor.h"
 
 #define CLIENTS 24
+#define TERMINAL_HOLDS (1 << 18) /* more than its buffers */
 #define SECOND 1000000000ll
 
 struct config config;
@@ -474,15 +475,17 @@ static int live(void)
     }
     SYS(close, life.pid_fd);
     life.pid_fd = -1;
-    /* What is still in the pipes belongs to the container; processes it left behind may keep them open, so only what is
-     * there now is waited for. */
-    for (int i = 0; i < 2; i++)
-        for (;;) {
+    /* What is still in the pipes belongs to the container; processes elsewhere may keep them open, and even go on writing:
+     * no more is taken than a pipe can hold now. */
+    for (int i = 0; i < 2; i++) {
+        long room = life.output[i] < 0 ? 0 : SYS(fcntl, life.output[i], F_GETPIPE_SZ);
+        for (room = room < 0 ? TERMINAL_HOLDS : room; room > 0; room -= (long)chunk_size - 1) {
             while (any_behind())
                 turn(0);
             if (!pump(i))
                 break;
         }
+    }
     while (any_behind())
         turn(0);
     close_input();

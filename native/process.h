@@ -14,10 +14,11 @@ void raise_permitted(void);
 
 /* program.c.  settle: signals, descriptors and the parent's death as the program will find them; once, before a filter */
 long settle(void);
-long change_dir(struct plan *args);
 long find_home(struct plan *args);
 long look_for_program(struct plan *args);
 long execute(struct plan *args);
+
+long change_dir(struct plan *args); /* workdir.c */
 
 /* wait.c */
 long listen_at(struct plan *args);

@@ -1,4 +1,4 @@
-/* From the helper to the program: working directory, signals, descriptors, environment, execve(2). */
+/* From the helper to the program: signals, descriptors, environment, execve(2). */
 #include "process.h"
 
 #define SIGNALS 64
@@ -7,31 +7,6 @@
 static const char *argument_list[WORDS];
 static const char *environment_list[WORDS];
 static char home[PATH_MAX] = "";
-
-/* Enter the working directory, made where missing; it must lie inside the root (CVE-2024-21626). */
-long change_dir(struct plan *args)
-{
-    const char *path = next_string(args);
-    int create = (int)next_int(args);
-    long done = SYS(chdir, path);
-    if (done == -ENOENT && create) {
-        TEXT(prefix, PATH_MAX);
-        for (const char *at = path; *at; at++) {
-            if (*at == '/' && prefix.used)
-                SYS(mkdirat, AT_FDCWD, prefix.at, 0755);
-            put_bytes(&prefix, at, 1);
-        }
-        SYS(mkdirat, AT_FDCWD, prefix.at, 0755);
-        done = SYS(chdir, path);
-    }
-    if (done < 0)
-        return blame(done, "chdir to", path);
-    char where[PATH_MAX];
-    done = SYS(getcwd, where, sizeof where);
-    if (done < 0 || where[0] != '/')
-        return blame(done < 0 ? done : -ENOENT, "chdir outside the root", path);
-    return 0;
-}
 
 static const char *variable(const char **environment, const char *name)
 {
