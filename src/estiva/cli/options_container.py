@@ -105,7 +105,7 @@ OPTIONS = (
     Option("rm", help="Remove the container when it ends"),
     Option("rootfs", help="The image is the path of a root file system"),
     Option("security-opt", "", "array", "option", "Security options: no-new-privileges, seccomp=FILE|unconfined, "
-           "label=…, apparmor=…, mask=…, unmask=…, proc-opts=…"),
+           "seccomp=learn:FILE, landlock=RULES, label=…, apparmor=…, mask=…, unmask=…, proc-opts=…"),
     Option("shm-size", "", "string", "bytes", "Size of /dev/shm"),
     Option("stop-signal", "", "string", "signal", "Signal that stops the container"),
     Option("stop-timeout", "", "uint", "seconds", "How long a stop waits before it kills", 10),

@@ -11,12 +11,13 @@ from estiva.engine.hostfacts import read_or_empty
 from estiva.engine.locks import ContainerLock, hold_monitor_lock, wait_for_monitor
 from estiva.engine.rootfiles import write_files
 from estiva.engine.spec.mounts import SHM, overlay_place
-from estiva.errors import Conflict, NotFound
+from estiva.errors import Conflict, NotFound, Unsupported
 from estiva.monitor.client import Attachment
 from estiva.runtime.cgroup.driver import create as create_cgroup
 from estiva.runtime.cgroup.hierarchy import container_path, delegated_parent, detect
 from estiva.runtime.cgroup.mounts import file_systems
 from estiva.runtime.compile import Surroundings, compile_plan
+from estiva.runtime.compile_process import ANNOTATION as LANDLOCK
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import MonitorSpec, launch
 from estiva.runtime.seccomp import agent, compile_cached, filter_flags
@@ -239,6 +240,8 @@ def _plan(
     if runtime not in OWN_RUNTIMES:
         from estiva.engine.foreign import compile_foreign
 
+        if LANDLOCK in spec["annotations"]:
+            raise Unsupported(f"Landlock rules: runtime {runtime!r} does not know them", "leave out --runtime")
         return compile_foreign(container, spec, around, runtime, cgroup.path)
     add_seccomp(container, spec, around)
     return compile_plan(spec, around)

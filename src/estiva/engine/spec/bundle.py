@@ -8,7 +8,7 @@ from estiva.engine.spec.mounts import mounts
 from estiva.engine.spec.namespaces import id_mappings, mode_of, namespaces, sysctls
 from estiva.engine.spec.process import process
 from estiva.engine.spec.resources import resources
-from estiva.engine.spec.security import masked_paths, readonly_paths, seccomp
+from estiva.engine.spec.security import annotated, masked_paths, readonly_paths, seccomp
 from estiva.engine.spec.users import KEEP_GROUPS
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def bundle_config(options: ContainerOptions, context: Context, chosen: list[Moun
         "process": process(options, context),
         "root": {"path": f"{context.bundle}/rootfs", "readonly": bool(options.read_only)},
         "mounts": mounts(options, context, chosen),
-        "annotations": {**options.annotation, **({KEEP: "1"} if KEEP_GROUPS in options.group_add else {})},
+        "annotations": {**annotated(options), **({KEEP: "1"} if KEEP_GROUPS in options.group_add else {})},
         "linux": linux(options, context),
     }
     if options.init and options.init_path:  # ours needs no file in the container

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from estiva.errors import Invalid, Unsupported
 from estiva.runtime import capabilities
+from estiva.runtime.compile_process import ANNOTATION
+from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ MASKED = (
     "/sys/devices/virtual/powercap", "/sys/firmware", SELINUX,
 )  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-OPTIONS = ("apparmor", "label", "mask", "no-new-privileges", "proc-opts", "seccomp", "unmask")
+OPTIONS = ("apparmor", "label", "landlock", "mask", "no-new-privileges", "proc-opts", "seccomp", "unmask")
 
 
 def security_options(options: ContainerOptions) -> dict[str, list[str]]:
@@ -74,6 +76,19 @@ def seccomp(options: ContainerOptions, context: Context) -> dict[str, Any] | Non
 
     profile = seccomp_profile.load_profile(chosen) if chosen else seccomp_profile.load_profile()
     return seccomp_profile.resolve(profile, bounding_set(options, context), context.host.arch)
+
+
+def annotated(options: ContainerOptions) -> dict[str, str]:
+    """The bundle's annotations: the user's, and the Landlock rules, for which the OCI has no field."""
+    result: dict[str, str] = dict(options.annotation)
+    chosen = security_options(options).get("landlock")
+    if chosen:
+        from estiva.engine.spec.landlock import policy
+
+        if ANNOTATION in result:
+            raise Invalid(f"security option landlock: the annotation {ANNOTATION} is given, too", "use one of them")
+        result[ANNOTATION] = json.dumps(policy(chosen))
+    return result
 
 
 def process_labels(options: ContainerOptions, context: Context) -> dict[str, str]:
