@@ -25,8 +25,9 @@ _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SWAP_FILES = ("memory.swap.max", "memory.memsw.limit_in_bytes")
 
 
-def apply(handle: CgroupHandle, resources: dict[str, Any], *, rootless: bool = False, fresh: bool = False) -> None:
-    """Set every limit in *resources*; device rules only if *resources* has some, and last.
+def apply(handle: CgroupHandle, resources: dict[str, Any], *, rootless: bool = False, fresh: bool = False) -> Journal:
+    """Set every limit in *resources*; device rules only if *resources* has some, and last.  Returns what was done, for
+    :func:`take_back`.
 
     If one is refused, those set before get their old values back, unless the cgroup is *fresh*: then it will be
     removed.  Raises Invalid, Conflict, Denied or Unsupported, naming the file or field.
@@ -44,8 +45,9 @@ def apply(handle: CgroupHandle, resources: dict[str, Any], *, rootless: bool = F
         if resources.get("devices") and handle.dirs:
             _apply_devices(handle, resources["devices"], rootless)
     except BaseException:
-        _take_back(journal or [])
+        take_back(journal or [])
         raise
+    return journal or []
 
 
 def _apply_v2(handle: CgroupHandle, directory: str, resources: dict[str, Any], journal: Journal | None) -> None:
@@ -139,7 +141,8 @@ def _no_swap() -> bool:
         return False
 
 
-def _take_back(journal: Journal) -> None:
+def take_back(journal: Journal) -> None:
+    """Give files their old values back."""
     for directory, setting, before in reversed(journal):
         try:
             write_lines(f"{directory}/{setting.file}", before)

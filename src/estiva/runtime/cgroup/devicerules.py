@@ -84,7 +84,8 @@ def v1_rules(devices: Iterable[dict[str, Any]]) -> V1Rules:
             new = (kind, rule.major, rule.minor)
             patterns.update({overlap for pattern in patterns if (overlap := _overlap(pattern, new))})
     allowed = {pattern: _allowed(rules, pattern) for pattern in patterns}
-    for allow_all in (False, True):
+    everything = all(allowed[kind, None, None] == frozenset("rwm") for kind in ("b", "c"))
+    for allow_all in (everything, not everything):
         wanted = {pattern: frozenset("rwm") - access if allow_all else access for pattern, access in allowed.items()}
         if all(
             wanted[inner] >= wanted[outer] for inner in wanted for outer in wanted if _overlap(inner, outer) == inner

@@ -50,7 +50,7 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
     try:
         for mount in hierarchies.mounts() if path else ():
             try:
-                _make(hierarchies, mount, path, made)
+                make_directory(hierarchies, mount, path, made)
                 mounts.append(mount)
             except OSError as error:
                 if not (rootless and error.errno in _PERMISSION):
@@ -58,8 +58,9 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
         handle = CgroupHandle(hierarchies, path, mounts)
         _check_fit(handle)
         check_controllers(handle, hierarchies, wanted, rootless)
+        check_unified(hierarchies, resources)
         if handle.v2_dir and hierarchies.v2_controllers:
-            hand_down(hierarchies, path, wanted, resources)
+            _hand_down(hierarchies, path, wanted, resources)
         apply(handle, resources, rootless=rootless, fresh=len(made) == len(mounts))
     except BaseException:
         for directory in made:
@@ -76,7 +77,7 @@ def open_handle(hierarchies: Hierarchies, path: str) -> CgroupHandle:
     return CgroupHandle(hierarchies, path, mounts)
 
 
-def _make(hierarchies: Hierarchies, mount: str, path: str, made: list[str]) -> None:
+def make_directory(hierarchies: Hierarchies, mount: str, path: str, made: list[str]) -> None:
     """Make *path* below *mount*, with the parents that are missing; append it to *made* if it was not there."""
     directory = mount + path
     for attempt in range(_TRIES):
@@ -184,16 +185,20 @@ def check_controllers(handle: CgroupHandle, hierarchies: Hierarchies, wanted: di
         raise Unsupported(f"setting {field}: {cause}", "see /proc/cgroups and cgroup.controllers")
 
 
-def hand_down(hierarchies: Hierarchies, path: str, wanted: dict[str, str], resources: dict[str, Any]) -> None:
-    """Enable the controllers the container needs in every cgroup above it.  cgroup-v2.rst "Enabling and Disabling" """
-    asked = {_V2_NAMES.get(name, name) for name in wanted}
+def check_unified(hierarchies: Hierarchies, resources: dict[str, Any]) -> None:
+    """Unsupported if ``unified`` names a file of a controller that there is not."""
     for controller, setting in settings.unified(resources):
         if controller not in hierarchies.v2_controllers and controller not in ("cgroup", *hierarchies.v1):
             raise Unsupported(
                 f'linux.resources.unified: "{setting.file}": the {controller} controller is not available',
                 "see cgroup.controllers",
             )
-        asked.add(controller)
+
+
+def _hand_down(hierarchies: Hierarchies, path: str, wanted: dict[str, str], resources: dict[str, Any]) -> None:
+    """Enable the controllers the container needs in every cgroup above it.  cgroup-v2.rst "Enabling and Disabling" """
+    asked = {_V2_NAMES.get(name, name) for name in wanted}
+    asked.update(controller for controller, _ in settings.unified(resources))
     asked &= hierarchies.v2_controllers
     needed = asked | (hierarchies.v2_controllers & set(ACCOUNTING) if hierarchies.mode == "v2" else set())
     if not needed or not hierarchies.v2 or needed <= _enabled(os.path.dirname(hierarchies.v2 + path)):

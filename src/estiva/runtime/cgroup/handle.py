@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from estiva.runtime.cgroup.hierarchy import Hierarchies
     from estiva.runtime.cgroup.stats import CgroupStats
+    from estiva.runtime.cgroup.systemd import Unit
 
 # How long the kernel may take to freeze, or to let go of processes that were killed.
 PATIENCE_S = 5.0
@@ -32,17 +33,30 @@ class CgroupHandle:
     ``path``: from the hierarchies' roots, ``""`` if the container has no cgroup.
     ``dirs``: its directories; each is empty of sub-directories of ours, so the end of a container removes them in any
     order.  ``procs_paths``: the files into which a process writes ``0`` to join, the unified one last.
-    ``v2_dir``: its directory in the unified hierarchy, or ``None``.
+    ``v2_dir``: its directory in the unified hierarchy, or ``None``.  ``unit``: the systemd unit that it is, or
+    ``None``; then ``own_dirs`` are those of its directories that systemd does not know and remove, else all are.
     """
 
-    __slots__ = ("_v1", "dirs", "path", "v2_dir")
+    __slots__ = ("_held", "_v1", "dirs", "own_dirs", "path", "unit", "v2_dir")
 
-    def __init__(self, hierarchies: Hierarchies, path: str, mounts: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        hierarchies: Hierarchies,
+        path: str,
+        mounts: list[str] | None = None,
+        *,
+        unit: Unit | None = None,
+        held: int = -1,
+    ) -> None:
+        """*held*: a descriptor that keeps it from going away while nothing is in it."""
+        self.unit = unit
+        self._held = held
         self.path = path
         chosen = hierarchies.mounts() if mounts is None else mounts
         if not path:
             chosen = []
         self.dirs = [mount + path for mount in chosen]
+        self.own_dirs = self.dirs
         self.v2_dir = hierarchies.v2 + path if hierarchies.v2 in chosen and hierarchies.v2 else None
         self._v1 = {controller: mount + path for controller, mount in hierarchies.v1.items() if mount in chosen}
 
@@ -62,9 +76,27 @@ class CgroupHandle:
 
         Raises Invalid, Conflict, Denied or Unsupported, naming the file; then nothing has changed.
         """
-        from estiva.runtime.cgroup.apply import apply
+        from estiva.runtime.cgroup.apply import apply, take_back
 
-        apply(self, resources)
+        journal = apply(self, resources)
+        if self.unit is None:
+            return
+        try:
+            self.unit.set(resources, v2=len(self.dirs) == 1 and self.v2_dir is not None)
+        except BaseException:
+            take_back(journal)
+            raise
+        apply(self, resources, fresh=True)  # once more: systemd has just rounded the quota
+
+    def keep(self) -> list[int]:
+        """Descriptors for whoever is to keep the cgroup while nothing is in it, beyond :meth:`release`."""
+        return [self._held] if self._held >= 0 else []
+
+    def release(self) -> None:
+        """The container is in it, or will never be; nothing needs to keep it from here."""
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
 
     def stats(self) -> CgroupStats:
         """What the container uses now.  Raises NotFound when the cgroup is gone."""
@@ -173,6 +205,9 @@ class CgroupHandle:
 
         Nothing happens for what is already gone.  Raises Conflict if processes are left in it.
         """
+        self.release()
+        if self.unit is not None:
+            self._stop_unit(kill)
         busy = [directory for directory in self.dirs if not remove_tree(directory)]
         if busy and kill:
             self.kill()
@@ -186,6 +221,20 @@ class CgroupHandle:
             raise Conflict(f"removing cgroup {self.path}: processes are left in {busy[0]}")
         for directory in self.dirs:
             remove_parents(directory)
+
+    def _stop_unit(self, kill: bool) -> None:
+        """Before its directories go: systemd must hear of its end.  If it does not answer they go all the same."""
+        if kill:
+            self.kill()
+        elif self.pids():
+            raise Conflict(f"removing cgroup {self.path}: processes are left in it")
+        try:
+            if self.unit is not None:
+                self.unit.stop()
+        except Unavailable:
+            if not self.exists():
+                return
+            raise
 
     def _tracking_dir(self) -> str | None:
         """A directory that tells the container's processes: any would, these are the ones least likely bypassed."""

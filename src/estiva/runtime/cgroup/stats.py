@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from estiva.runtime.cgroup.handle import CgroupHandle
 
-_TICK_NS = 10_000_000  # USER_HZ is 100 on every architecture we run on
+TICK_NS = 10_000_000  # USER_HZ is 100 on every architecture we run on
 _UNLIMITED = 1 << 62  # v1 writes "no limit" as the largest multiple of a page
 
 
@@ -66,8 +66,8 @@ def _cpu(handle: CgroupHandle, stats: CgroupStats) -> None:
     if accounting:
         stats.cpu_usage_ns = read_int(f"{accounting}/cpuacct.usage") or 0
         ticks = read_keyed(f"{accounting}/cpuacct.stat")
-        stats.cpu_user_ns = ticks.get("user", 0) * _TICK_NS
-        stats.cpu_system_ns = ticks.get("system", 0) * _TICK_NS
+        stats.cpu_user_ns = ticks.get("user", 0) * TICK_NS
+        stats.cpu_system_ns = ticks.get("system", 0) * TICK_NS
         throttling = handle.v1_dir("cpu")
         if throttling:
             stats.cpu_throttled_ns = read_keyed(f"{throttling}/cpu.stat").get("throttled_time", 0)

@@ -81,7 +81,9 @@ _UPDATE: tuple[Row, ...] = (
     ("memory", "", VALUE, "BYTES", "memory limit"),
     ("memory-reservation", "", VALUE, "BYTES", "soft memory limit"),
     ("memory-swap", "", VALUE, "BYTES", "limit of memory and swap together; -1: none"),
-    ("pids-limit", "", NUMBER, "N", "most processes and threads"),
+    ("pids-limit", "", NUMBER, "N", "most processes and threads; -1: none"),
+    ("l3-cache-schema", "", VALUE, "SCHEMA", "Intel RDT: which parts of the L3 cache, as L3:0=f;1=f"),
+    ("mem-bw-schema", "", VALUE, "SCHEMA", "Intel RDT: memory bandwidth, as MB:0=20;1=70"),
 )  # fmt: skip
 
 COMMANDS: dict[str, Command] = {
@@ -139,7 +141,15 @@ COMMANDS: dict[str, Command] = {
         ),
         Command("pause", "ID", 1, 1, ("control", "command_pause"), "stop all processes where they are"),
         Command("resume", "ID", 1, 1, ("control", "command_resume"), "let them go on"),
-        Command("update", "ID", 1, 1, ("control", "command_update"), "change a container's limits", "", _UPDATE),
+        Command("update", "ID", 1, 1, ("update", "command_update"), "change a container's limits", "", _UPDATE),
+        Command(
+            "events", "ID", 1, 1, ("events", "command_events"), "show what a container uses, and when memory runs out",
+            "One JSON object a line, until the container ends.",
+            (
+                ("stats", "", SWITCH, "", "show once what it uses, then leave"),
+                ("interval", "", VALUE, "DURATION", "time between two reports (default: 5s)"),
+            ),
+        ),
         Command(
             "spec", "", 0, 0, ("information", "command_spec"), "write a config.json to begin with", "",
             (_BUNDLE, ("rootless", "", SWITCH, "", "for a container without root")),

@@ -1,15 +1,13 @@
-"""Commands on containers that exist: kill, delete, pause, resume, update."""
+"""Commands on containers that exist: kill, delete, pause, resume."""
 
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from estiva.errors import Conflict, Invalid, NotFound
 from estiva.runtime.cli import records
 from estiva.runtime.cli.create import SIGKILL, run_hooks
-from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +132,7 @@ def _again(root: str, locked: Record) -> Record:
 def end_and_remove(record: Record, handle: CgroupHandle, spec: dict[str, Any]) -> None:
     """End what runs in a container and remove all that belongs to it."""
     _end(record, handle)
+    record.leave_resource_director()
     handle.remove(kill=bool(record.pid))  # nothing in it is ours if there never was a process
     run_hooks(record, spec, ("poststop",), "stopped")  # before its record goes: a delete can be repeated
     record.remove()
@@ -159,39 +158,3 @@ def _end(record: Record, handle: CgroupHandle) -> None:
             )
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
-
-
-def command_update(context: Context, options: Options) -> int:
-    """Change limits to those in the JSON file (``-``: standard input) of ``--resources``, or in the options."""
-    record = records.find(context.root, options.operands[0])
-    source = options.text("resources")
-    if source:
-        text = sys.stdin.read() if source == "-" else _read(source)
-        try:
-            resources = json.loads(text)
-        except ValueError as error:
-            raise Invalid(f"reading {source}: {error}") from error
-    else:
-        resources = {"cpu": {}, "memory": {}, "pids": {}}
-        for option, section, field in (
-            ("cpu-period", "cpu", "period"),
-            ("cpu-quota", "cpu", "quota"),
-            ("cpu-share", "cpu", "shares"),
-            ("memory", "memory", "limit"),
-            ("memory-swap", "memory", "swap"),
-            ("memory-reservation", "memory", "reservation"),
-            ("pids-limit", "pids", "limit"),
-        ):
-            number = options.number(option)
-            if number is not None:
-                resources[section][field] = number
-        for option, field in (("cpuset-cpus", "cpus"), ("cpuset-mems", "mems")):
-            if options.text(option):
-                resources["cpu"][field] = options.text(option)
-    record.cgroup().update(resources)
-    return 0
-
-
-def _read(path: str) -> str:
-    with open(path) as file:
-        return file.read()

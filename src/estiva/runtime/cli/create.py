@@ -12,9 +12,8 @@ import sys
 from estiva.errors import Conflict, EstivaError, Invalid
 from estiva.runtime import seccomp
 from estiva.runtime.cgroup import driver, hierarchy, mounts
-from estiva.runtime.cli import bundle, possible, records
+from estiva.runtime.cli import bundle, cgroups, possible, records
 from estiva.runtime.compile import Surroundings, compile_plan
-from estiva.runtime.devices import DEFAULT_RULES
 from estiva.runtime.helper import KEEP_FROM
 from estiva.runtime.launch import Launched, confirm, launch_child
 
@@ -83,15 +82,18 @@ def make(context: Context, container_id: str, directory: str, spec: dict[str, An
     Its process is our child, waiting for :func:`start` or running its program.
     """
     hierarchies = hierarchy.detect()
-    path, rootless = _cgroup_place(context, hierarchies, spec, container_id)
-    record = records.new(context.root, container_id, spec, directory, path)
+    where = cgroups.place(context, hierarchies, spec, container_id)
+    record = records.new(context.root, container_id, spec, directory, where.fields())
     made = Made(record, driver.open_handle(hierarchies, ""))
     try:
         if os.environ.get("NOTIFY_SOCKET"):
             _notify(made, spec, making)
         adapt(context, spec, spec["process"])
-        made.handle = driver.create(hierarchies, path, _resources(spec), rootless=rootless)
+        made.handle = cgroups.create(where, hierarchies, spec)
+        record.fields["cgroup_path"] = made.handle.path
+        _resource_director(record, spec)
         launched = _launch(context, made, spec, hierarchies, making)
+        made.handle.release()
         try:
             record.fields["ready"] = True
             record.save()
@@ -104,12 +106,23 @@ def make(context: Context, container_id: str, directory: str, spec: dict[str, An
             os.close(launched.fd)
     except BaseException:
         made.handle.remove(kill=bool(record.pid))
+        record.leave_resource_director()
         if record.pid:
             run_hooks(record, spec, ("poststop",), "stopped")
         record.remove()
         raise
     record.unlock()
     return made
+
+
+def _resource_director(record: Record, spec: dict[str, Any]) -> None:
+    """Make the container's class of service, if it is to have one (``linux.intelRdt``)."""
+    wanted = (spec.get("linux") or {}).get("intelRdt")
+    if wanted is not None:
+        from estiva.runtime import intel_rdt
+
+        record.fields["intel_rdt"] = intel_rdt.create(wanted, record.container_id).fields()
+        record.save()
 
 
 def _notify(made: Made, spec: dict[str, Any], making: Making) -> None:
@@ -120,36 +133,6 @@ def _notify(made: Made, spec: dict[str, Any], making: Making) -> None:
     made.record.fields["notify"] = True
     if not making.wait:
         made.notify = notify.Proxy(made.record)
-
-
-def is_rootless() -> bool:
-    """Whether this process is not root of the machine: root of a user namespace is not."""
-    if os.geteuid() != 0:
-        return True
-    with open("/proc/self/uid_map") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
-
-
-def _cgroup_place(
-    context: Context, hierarchies: Hierarchies, spec: dict[str, Any], container_id: str
-) -> tuple[str, bool]:
-    """The path of the container's cgroup, ``""`` if it cannot or shall not have one; whether limits may be missing."""
-    wanted = (spec.get("linux") or {}).get("cgroupsPath") or ""
-    rootless = is_rootless() if context.rootless is None else context.rootless
-    if context.cgroup_manager == "disabled":
-        return "", True
-    if not rootless or not is_rootless():
-        return hierarchy.container_path(container_id, wanted), rootless
-    parent = hierarchy.delegated_parent(hierarchies)
-    return hierarchy.container_path(container_id, "", parent + "/estiva") if parent else "", True
-
-
-def _resources(spec: dict[str, Any]) -> dict[str, Any]:
-    resources = dict((spec.get("linux") or {}).get("resources") or {})
-    if resources.get("devices"):
-        # The devices every container has are allowed whatever the bundle denies before.
-        resources["devices"] = [*resources["devices"], *(rule for rule in DEFAULT_RULES if rule["allow"])]
-    return resources
 
 
 def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hierarchies, making: Making) -> Launched:
@@ -169,6 +152,10 @@ def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hie
 
     def note(launched: Launched) -> None:
         record.set_process(launched.pid)
+        if record.fields.get("intel_rdt"):
+            from estiva.runtime.intel_rdt import Group
+
+            Group(**record.fields["intel_rdt"]).join(launched.pid)
         if not making.wait:
             confirm(launched)
 
@@ -188,7 +175,7 @@ def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroun
     """What the compiler needs to know that the configuration does not say; filters are cached beside the records."""
     linux = spec.get("linux") or {}
     around = Surroundings(spec["root"]["path"])
-    around.bind_devices = is_rootless()
+    around.bind_devices = cgroups.is_rootless()
     sizes = [entry.get("size") for entry in linux.get("gidMappings") or ()]
     around.deny_setgroups = os.geteuid() != 0 and sizes == [1]
     if around.deny_setgroups and (spec["process"].get("user") or {}).get("additionalGids"):
@@ -209,7 +196,7 @@ def surroundings(record: Record, spec: dict[str, Any], pass_fds: int) -> Surroun
 def adapt(context: Context, spec: dict[str, Any], process: dict[str, Any]) -> None:
     """Make *process* one that this machine can give the container of *spec*, and warn of what it cannot."""
     user_namespace = any(entry.get("type") == "user" for entry in (spec.get("linux") or {}).get("namespaces") or ())
-    for warning in possible.adapt(process, rootless=is_rootless(), user_namespace=user_namespace):
+    for warning in possible.adapt(process, rootless=cgroups.is_rootless(), user_namespace=user_namespace):
         context.log.warning(warning)
 
 

@@ -6,7 +6,7 @@ import os
 
 from estiva.errors import Conflict, Denied, Invalid, NotFound
 from estiva.runtime import capabilities
-from estiva.runtime.cli import records
+from estiva.runtime.cli import cgroups, records
 from estiva.runtime.cli.bundle import check_process
 from estiva.runtime.cli.create import adapt, surroundings
 from estiva.runtime.cli.streams import check_console, passed_descriptors
@@ -40,6 +40,7 @@ def command_exec(context: Context, options: Options) -> int:
     console = os.path.abspath(options.text("console-socket")) if options.text("console-socket") else ""
     check_console(terminal, detached, console)
     pass_fds = passed_descriptors(options, process, activated=False)
+    cgroups.approach(record)
     procs = _procs(record, options.many("cgroup"))
     streams = None
     if not detached:

@@ -20,7 +20,6 @@ import time
 
 from estiva.errors import Conflict, Invalid, NotFound
 from estiva.monitor.state import is_alive
-from estiva.runtime.cgroup import driver, hierarchy
 from estiva.runtime.cli.bundle import OCI_VERSION
 from estiva.spec import quickjson as json
 
@@ -49,7 +48,8 @@ def check_id(container_id: str) -> str:
 
 class Record:
     """One container: ``directory`` and the fields of its state.json (``pid``, ``starttime``, ``bundle``, ``rootfs``,
-    ``cgroup_path``, ``created``, ``annotations``, ``owner``: a user id, ``ready``: it was made to the end)."""
+    ``cgroup_path``, ``cgroup_unit``, ``cgroup_user``, ``intel_rdt``, ``created``, ``annotations``, ``owner``: a user
+    id, ``ready``: it was made to the end)."""
 
     __slots__ = ("_lock_fd", "container_id", "directory", "fields")
 
@@ -76,7 +76,16 @@ class Record:
             return {}
 
     def cgroup(self) -> CgroupHandle:
-        return driver.open_handle(hierarchy.detect(), self.fields.get("cgroup_path", ""))
+        from estiva.runtime.cli import cgroups
+
+        return cgroups.find(self)
+
+    def leave_resource_director(self) -> None:
+        """Remove what was made for ``linux.intelRdt``."""
+        if self.fields.get("intel_rdt"):
+            from estiva.runtime.intel_rdt import Group
+
+            Group(**self.fields["intel_rdt"]).remove()
 
     def set_process(self, pid: int) -> None:
         """Note the container's process."""
@@ -232,8 +241,9 @@ def write_whole(path: str, text: str) -> None:
     os.rename(temporary, path)
 
 
-def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup_path: str) -> Record:
-    """Reserve *container_id*; the record is locked.  Raises Conflict if it is in use."""
+def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup: dict[str, Any]) -> Record:
+    """Reserve *container_id*; the record is locked.  *cgroup*: the fields about that.  Raises Conflict if it is in
+    use."""
     record = Record(f"{root}/{check_id(container_id)}", container_id, {})
     os.makedirs(root, 0o711, exist_ok=True)
     while True:
@@ -255,7 +265,7 @@ def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup_
         "created": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() % 10**9:09d}Z",
         "annotations": spec.get("annotations") or {},
         "owner": os.getuid(),
-        "cgroup_path": cgroup_path,
+        **cgroup,
         "pid": 0,
         "ready": False,
     }
