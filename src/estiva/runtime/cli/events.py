@@ -110,15 +110,18 @@ def _follow(record: Record, interval: float) -> None:
     if oom.fd >= 0:
         poll.register(oom.fd, oom.condition)
     due = time.monotonic() + interval
+    look_again = 0  # v1 rings before it has counted
     try:
         while True:
-            ready = dict(poll.poll(max(0.0, due - time.monotonic()) * 1000))
-            for _ in range(oom.news() if oom.fd in ready else 0):
+            wait = min(due - time.monotonic(), 0.02 if look_again else interval)
+            ready = dict(poll.poll(max(0.0, wait) * 1000))
+            ended = pidfd in ready or (oom.fd in ready and not handle.exists())
+            found = oom.news()
+            for _ in range(found):
                 _say(record, "oom")
-            if pidfd in ready or (oom.fd in ready and not handle.exists()):
-                for _ in range(oom.news()):  # that may be why it has ended
-                    _say(record, "oom")
+            if ended:
                 return
+            look_again = 50 if oom.fd in ready and not found else max(0, look_again - 1) if not found else 0
             if time.monotonic() >= due:
                 due = time.monotonic() + interval
                 try:
