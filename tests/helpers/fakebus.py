@@ -34,6 +34,8 @@ class FakeSystemd:
         self.results: dict[str, str] = {}
         self.silent: set[str] = set()
         self.jobs = 0
+        self.asked = ""
+        self.lock = threading.RLock()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen(16)
@@ -86,7 +88,9 @@ class FakeSystemd:
             while True:
                 head = _exactly(connection, 16)
                 message = dbus.decode(head + _exactly(connection, dbus.size_of(head) - 16))
-                for answer in self._answer(message):
+                with self.lock:  # one thing at a time, as the real one
+                    answers = self._answer(message)
+                for answer in answers:
                     serial += 1
                     answer.serial = serial
                     connection.sendall(answer.encode())
@@ -100,6 +104,7 @@ class FakeSystemd:
         if member in self.failures:
             name, text = self.failures[member]
             return [Message(dbus.ERROR, 0, {**reply, "error_name": name, "signature": "s"}, [text])]
+        self.asked = message.fields["path"]
         handler = getattr(self, f"_{member}", None)
         signature, body, job = handler(*message.body) if handler else ("", [], None)
         if signature == "error":
@@ -127,15 +132,12 @@ class FakeSystemd:
     def _Get(self, interface: str, name: str) -> tuple[str, list[Any], None]:
         if name == "Version":
             return "v", [Variant("s", self.version)], None
-        return "v", [Variant("s", self.units[self.calls_unit()])], None
-
-    def calls_unit(self) -> str:
-        return str(next(body[0] for member, body in reversed(self.calls) if member == "GetUnit"))
+        return "v", [Variant("s", self.units[bytes.fromhex(self.asked.rpartition("/")[2]).decode()])], None
 
     def _GetUnit(self, unit: str) -> tuple[str, list[Any], None]:
         if unit not in self.units:
             return "error", [NO_SUCH_UNIT], None
-        return "o", ["/org/freedesktop/systemd1/unit/x"], None
+        return "o", [f"/org/freedesktop/systemd1/unit/{unit.encode().hex()}"], None
 
     def _StartTransientUnit(self, unit: str, mode: str, properties: Any, aux: Any) -> tuple[str, list[Any], str]:
         values = {name: variant.value for name, variant in properties}
