@@ -114,17 +114,17 @@ static uint64_t target_resolution(uint64_t flags)
 static long new_mount(const char *type, const char *source, const char *fallback, const char *path, uint64_t attributes,
                       const char **options)
 {
-    long context = SYS(fsopen, type, FSOPEN_CLOEXEC);
+    long context = SYS(fsopen, type, FSOPEN_CLOEXEC), mount = context;
     if (context < 0)
-        return blame(context, "fsopen", type);
-    long mount = *source ? SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0) : 0;
-    if (mount < 0)
+        blame(context, "fsopen", type);
+    else if (*source && (mount = SYS(fsconfig, context, FSCONFIG_SET_STRING, "source", source, 0)) < 0)
         blame_context((int)context, mount, "source", source);
-    else
+    if (mount >= 0)
         mount = configure_context((int)context, options);
     if (mount >= 0)
         mount = create_mount((int)context, path, attributes);
-    SYS(close, context);
+    if (context >= 0)
+        SYS(close, context);
     if (mount != -EPERM || !*fallback)
         return mount;
     mount = SYS(open_tree, AT_FDCWD, fallback, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
