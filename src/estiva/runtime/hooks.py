@@ -58,9 +58,20 @@ def _check(where: str, hook: Any) -> None:
         words = hook.get(field)
         if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
             raise Invalid(f"{where}.{field}: not a list of strings")
+    for word in (path, *(hook.get("args") or ()), *(hook.get("env") or ())):
+        if "\0" in word or not _can_be_passed(word):
+            raise Invalid(f"{where}: {word!r} cannot be passed to a program")
     timeout = hook.get("timeout")
     if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool) or timeout <= 0):
         raise Invalid(f'{where}.timeout: "{timeout}" is not a number of seconds above 0')
+
+
+def _can_be_passed(word: str) -> bool:
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can say
+        return False
+    return True
 
 
 def of(spec: dict[str, Any], *names: str) -> list[tuple[str, dict[str, Any]]]:
