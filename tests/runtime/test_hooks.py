@@ -240,6 +240,7 @@ def test_a_hook_may_leave_something_in_the_background(runtime, everywhere):
         ({"prestart": [{"path": "/x"}, {"path": "/x", "timeout": 0}]}, r'hooks.prestart\[1\].timeout: "0"'),
         ({"prestart": [{"path": "/x", "args": "y"}]}, r"hooks.prestart\[0\].args: not a list of strings"),
         ({"prestart": [{"path": "/x", "args": ["\ud800"]}]}, "cannot be passed to a program"),
+        ({"prestart": [{"path": "/x", "args": ["x"] * 256}]}, r"hooks.prestart\[0\].args: more than 255"),
         ({"prestart": [{"path": "/x\0y"}]}, "cannot be passed to a program"),
         ({"prestart": [{"path": "/x", "env": [1]}]}, r"hooks.prestart\[0\].env: not a list of strings"),
     ],

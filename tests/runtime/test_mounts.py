@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 from estiva.errors import EstivaError, Invalid
+from estiva.monitor.client import Attachment
+from estiva.runtime.compile import compile_plan
 
 pytestmark = pytest.mark.needs_root
 
@@ -267,6 +269,10 @@ def test_tmpcopyup_keeps_owners_modes_and_links(box):
     ("mount", "words"),
     [
         ({"type": "tmpfs"}, "mounts: one has no destination"),
+        ({"destination": "/", "type": "tmpfs"}, "mount /: the root is what root.path says"),
+        ({"destination": "x/../..", "type": "tmpfs"}, "the root is what root.path says"),
+        ({"destination": "/x", "type": "tmpfs", "options": ["shared"] * 9}, "mount /x: too many options"),
+        ({"destination": "/x", "type": "tmpfs", "options": ["a"] * 501}, "mount /x: too many options"),
         ({"destination": "/x", "source": "/y"}, "mount /x: neither a type nor the option bind is given"),
         ({"destination": "/x", "type": "bind"}, "mount /x: a bind mount without a source"),
         ({"destination": "/x", "type": "bind", "source": "/y", "options": ["size=1k"]}, "mount /x: option 'size=1k'"),
@@ -300,6 +306,29 @@ def test_mounts_that_make_no_sense_are_refused_by_name(box, mount, words):
     box.spec["mounts"].append(mount)
     with pytest.raises(Invalid, match=words):
         box.run("true")
+
+
+def test_a_source_can_be_a_descriptor_that_was_checked(box, tree, tmp_path):
+    """Whoever looked at a source hands on what he saw: what takes its place meanwhile is not what is mounted."""
+    from estiva.runtime.helper import KEEP_FROM
+    from estiva.runtime.launch import launch
+
+    seen = os.open(tree, os.O_PATH)
+    tree.parent.joinpath("other").mkdir()
+    tree.rename(tree.parent / "moved")
+    tree.symlink_to("other")
+    add(box, "/data", "bind", "bind", source=f"/proc/self/fd/{KEEP_FROM}")
+    box.spec["process"]["args"] = ["cat", "/data/file"]
+    work = compile_plan(box.spec, box.around)
+    try:
+        launched = launch(work, box.monitor, ["estiva-monitor", "x"], attach=True, keep=[seen])
+    finally:
+        os.close(seen)
+        tree.unlink()
+        (tree.parent / "moved").rename(tree)
+    assert box.collect(Attachment(launched.fd)) == 0
+    os.close(launched.fd)
+    assert box.out == b"content\n"
 
 
 def test_a_missing_source_is_named(box):

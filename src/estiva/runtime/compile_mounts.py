@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from estiva.errors import Invalid
 from estiva.runtime import plan
 from estiva.runtime.mount_options import MS_SHARED, PROPAGATION, RDONLY, MountOptions
@@ -21,6 +23,7 @@ _OWNED = {
 }
 # File systems of the kernel's own, which need no device: what is read-only is the mount, for others it is both.
 _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "devtmpfs", "overlay"}
+_MOST_GIVEN = 500  # GIVEN of native/plan.h, and some room
 _UNLABELLED = {"proc", "sysfs", "cgroup", "cgroup2"}
 
 
@@ -57,6 +60,8 @@ class MountPlan:
         if not isinstance(target, str) or not target:
             raise Invalid("mounts: one has no destination")
         target = "/" + target.lstrip("/")  # relative ones are relative to the root
+        if posixpath.normpath(target) == "/":
+            raise Invalid(f"mount {target}: the root is what root.path says, it cannot be covered")
         try:
             options = MountOptions(mount.get("options") or ())
         except Invalid as error:
@@ -79,13 +84,15 @@ class MountPlan:
 
     def give(self, path: str, flags: int, maps: tuple[str, str] = ("", "")) -> int:
         """Have the monitor open *path*; the index by which the container's process knows it."""
+        if self._given >= _MOST_GIVEN:
+            raise Invalid(f"mounts: more than {_MOST_GIVEN} that have to be opened by the helper")
         self.sources.add(plan.SOURCE, path, flags, *maps)
         self._given += 1
         return self._given - 1
 
     def source(self, path: str, flags: int) -> int:
         """The same where the process itself may not be able to open it, else -1."""
-        return self.give(path, flags) if self._give else -1
+        return self.give(path, flags) if self._give and self._given < _MOST_GIVEN else -1
 
     def _maps(self, mount: dict[str, Any], options: MountOptions, target: str) -> tuple[str, str] | None:
         """The maps of an idmapped mount, as SOURCE takes them."""
@@ -133,8 +140,8 @@ class MountPlan:
         if maps:
             given = self.give(source, flags | (plan.MOUNT_IDMAP_ALL if options.idmap == 2 else 0), maps)
             flags |= plan.MOUNT_GIVEN
-        elif self._share and any(kind & MS_SHARED for kind in options.propagation):
-            given = self.give(source, flags)  # of the host's own mounts: ours have left their peers (PARENT_PRIVATE)
+        elif self._is_of_host(source, options):
+            given = self.give(source, flags)
             flags |= plan.MOUNT_GIVEN
         else:
             given = self.source(source, flags)
@@ -143,6 +150,12 @@ class MountPlan:
             plan.BIND, given, source, target, flags, options.set, options.clear & ~RDONLY, options.recursive_set,
             options.recursive_clear, *options.owner, options.propagation,
         )  # fmt: skip
+
+    def _is_of_host(self, source: str, options: MountOptions) -> bool:
+        """Whether the source must be the host's mount, not our namespace's copy of it: to stay its peer, which ours
+        have ceased to be (PARENT_PRIVATE), or because it is a descriptor somebody opened and checked."""
+        shared = any(kind & MS_SHARED for kind in options.propagation)
+        return (self._share and shared) or source.startswith("/proc/self/fd/")
 
     def _remount(self, target: str, options: MountOptions, bind: bool) -> None:
         if bind and options.data:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 NAMES = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 BEFORE_PIVOT = ("prestart", "createRuntime")
+_MOST = {"args": 255, "env": 1023}  # what the helper has room for
 _NEW_LISTENER = 1 << 3  # SECCOMP_FILTER_FLAG_NEW_LISTENER: one listener is enough
 
 
@@ -58,6 +59,8 @@ def _check(where: str, hook: Any) -> None:
         words = hook.get(field)
         if words is not None and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
             raise Invalid(f"{where}.{field}: not a list of strings")
+        if len(words or ()) > _MOST[field]:
+            raise Invalid(f"{where}.{field}: more than {_MOST[field]}")
     for word in (path, *(hook.get("args") or ()), *(hook.get("env") or ())):
         if "\0" in word or not _can_be_passed(word):
             raise Invalid(f"{where}: {word!r} cannot be passed to a program")

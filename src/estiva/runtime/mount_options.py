@@ -62,6 +62,7 @@ _FLAGS = {
 }
 CHOWN = "x-estiva.chown="  # give the source to uid:gid
 _LONGEST = 255  # what fsconfig(2) takes as a value
+_MOST_DATA, _MOST_TYPES = 500, 8  # what the helper has room for
 
 
 def known() -> list[str]:
@@ -96,6 +97,8 @@ class MountOptions:
         self.data: list[str] = []
         for option in options:
             self._take(option)
+        if len(self.data) + len(self.superblock) > _MOST_DATA or len(self.propagation) > _MOST_TYPES:
+            raise Invalid("too many options")
 
     def _take(self, option: str) -> None:
         if option in ATTRIBUTES:
