@@ -13,7 +13,7 @@ import pytest
 from estiva.errors import Conflict, Invalid, Unsupported
 from estiva.runtime.cgroup import apply, driver, hierarchy
 from estiva.runtime.cgroup import handle as handle_module
-from estiva.runtime.cgroup.files import read_int, read_text, write_text
+from estiva.runtime.cgroup.files import read_text, write_text
 
 pytestmark = pytest.mark.needs_root
 
@@ -90,10 +90,48 @@ def end(process):
     process.stdout.close()
 
 
+V2_NAMES = {"blkio": "io", "cpuacct": "cpu"}
+
+
 def need(hierarchies, *controllers):
+    """Skip where a controller is in no hierarchy; ``devices`` and ``freezer`` are a part of v2 itself."""
+    for controller in controllers:
+        here = controller in hierarchies.v1 or V2_NAMES.get(controller, controller) in hierarchies.v2_controllers
+        if not here and not (hierarchies.mode == "v2" and controller in ("devices", "freezer")):
+            pytest.skip(f"the {controller} controller is in no hierarchy here")
+
+
+def need_v1(hierarchies, *controllers):
     for controller in controllers:
         if controller not in hierarchies.v1:
             pytest.skip(f"the {controller} controller is not in a v1 hierarchy here")
+
+
+# what is read: (v1 controller, v1 file, v2 file, how v2's text becomes v1's)
+FILES = {
+    "memory": ("memory", "memory.limit_in_bytes", "memory.max", str),
+    "both": ("memory", "memory.memsw.limit_in_bytes", "memory.swap.max", str),
+    "reservation": ("memory", "memory.soft_limit_in_bytes", "memory.low", str),
+    "quota": ("cpu", "cpu.cfs_quota_us", "cpu.max", lambda text: text.split()[0].replace("max", "-1")),
+    "period": ("cpu", "cpu.cfs_period_us", "cpu.max", lambda text: text.split()[1]),
+    "burst": ("cpu", "cpu.cfs_burst_us", "cpu.max.burst", str),
+    "shares": ("cpu", "cpu.shares", "cpu.weight", {"59": "512", "100": "1024", "13": "99"}.get),
+    "idle": ("cpu", "cpu.idle", "cpu.idle", str),
+    "cpus": ("cpuset", "cpuset.cpus", "cpuset.cpus", str),
+    "pids": ("pids", "pids.max", "pids.max", str),
+}
+
+
+def value(handle, name):
+    """What the kernel says a limit is, as v1 spells it."""
+    controller, v1_file, v2_file, translate = FILES[name]
+    directory = handle.v1_dir(controller)
+    if directory:
+        return read_text(f"{directory}/{v1_file}")
+    text = translate(read_text(f"{handle.v2_dir}/{v2_file}"))
+    if name == "both" and text != "max":
+        return str(int(text) + int(read_text(f"{handle.v2_dir}/memory.max")))
+    return text
 
 
 def test_a_process_joins_every_hierarchy_and_all_is_gone_after_removal(hierarchies, make):
@@ -130,12 +168,11 @@ def test_memory_beyond_the_limit_is_killed_and_counted(hierarchies, make):
 def test_memory_limits_can_be_raised_and_lowered(hierarchies, make):
     need(hierarchies, "memory")
     handle = make({"memory": {"limit": 32 << 20, "swap": 64 << 20}})
-    directory = handle.v1_dir("memory")
     for limit, swap in ((256 << 20, 512 << 20), (16 << 20, 16 << 20), (64 << 20, -1)):
         handle.update({"memory": {"limit": limit, "swap": swap}})
-        assert read_int(f"{directory}/memory.limit_in_bytes") == limit
-        if os.path.exists(f"{directory}/memory.memsw.limit_in_bytes") and swap > 0:
-            assert read_int(f"{directory}/memory.memsw.limit_in_bytes") == swap
+        assert value(handle, "memory") == str(limit)
+        if swap > 0:
+            assert value(handle, "both") == str(swap)
 
 
 def test_pids_limit_stops_forks(hierarchies, make):
@@ -160,7 +197,7 @@ def test_cpu_quota_throttles(hierarchies, make):
     stats = handle.stats()
     assert stats.cpu_throttled_ns > 0
     assert 0.05e9 < stats.cpu_usage_ns < 0.6e9
-    assert read_int(handle.v1_dir("cpu") + "/cpu.shares") == 512
+    assert value(handle, "shares") == "512"
 
 
 def test_cpuset_decides_where_it_runs(hierarchies, make):
@@ -179,8 +216,13 @@ def test_block_throttle_is_written(hierarchies, make):
     if device["major"] == 0:
         pytest.skip("the root file system is on no block device")
     handle = make({"blockIO": {"throttleWriteBpsDevice": [device]}})
-    text = read_text(handle.v1_dir("blkio") + "/blkio.throttle.write_bps_device")
-    assert text == f"{device['major']}:0 {10 << 20}"
+    if handle.v1_dir("blkio"):
+        text = read_text(handle.v1_dir("blkio") + "/blkio.throttle.write_bps_device")
+        assert text == f"{device['major']}:0 {10 << 20}"
+        return
+    assert f"wbps={10 << 20}" in read_text(f"{handle.v2_dir}/io.max")
+    handle.update({"blockIO": {"throttleWriteBpsDevice": [{**device, "rate": 0}]}})
+    assert read_text(f"{handle.v2_dir}/io.max") == ""
 
 
 OPENS = """
@@ -200,7 +242,7 @@ print(can("/dev/null", os.O_RDWR), can("/dev/zero", os.O_RDONLY), can("/dev/zero
 @pytest.mark.parametrize("kind", ["v1", "bpf"])
 def test_device_rules_decide_which_devices_open(hierarchies, make, kind):
     if kind == "v1":
-        need(hierarchies, "devices")
+        need_v1(hierarchies, "devices")
     elif not hierarchies.v2:
         pytest.skip("no unified hierarchy is mounted")
     handle = make({"devices": DEVICES}, among=None if kind == "v1" else unified_only())
@@ -215,7 +257,7 @@ def test_device_rules_decide_which_devices_open(hierarchies, make, kind):
 def test_freeze_stops_and_kill_reaches_what_is_frozen(hierarchies, make, kind):
     among = hierarchies
     if kind == "v1 only":
-        need(hierarchies, "freezer")
+        need_v1(hierarchies, "freezer")
         among = hierarchy.Hierarchies(hierarchies.v1, None, frozenset())
     elif kind == "unified only":
         if not hierarchies.v2:
@@ -262,10 +304,10 @@ def test_remove_kills_and_takes_cgroups_made_inside_along(hierarchies, make):
 
 
 def test_an_abandoned_cgroup_is_taken_over_and_a_living_one_is_not(hierarchies, make):
-    handle = make({"pids": {"limit": 7}} if "pids" in hierarchies.v1 else {})
+    need(hierarchies, "pids")
+    handle = make({"pids": {"limit": 7}})
     again = driver.create(hierarchies, handle.path, {})
-    if again.v1_dir("pids"):
-        assert read_text(again.v1_dir("pids") + "/pids.max") == "max"
+    assert value(again, "pids") == "max"
     process = sleeper(again)
     with pytest.raises(Conflict, match="has processes"):
         driver.create(hierarchies, handle.path, {})
@@ -339,7 +381,9 @@ def test_a_cgroup_that_was_prepared_keeps_its_limits(hierarchies, make):
     need(hierarchies, "pids")
     for mount in hierarchies.mounts():
         os.makedirs(f"{mount}{PARENT}/mine")
-    write_text(f"{hierarchies.v1['pids']}{PARENT}/mine/pids.max", "77")
+    if "pids" not in hierarchies.v1:
+        write_text(f"{hierarchies.v2}{PARENT}/cgroup.subtree_control", "+pids")
+    write_text(f"{hierarchies.v1.get('pids', hierarchies.v2)}{PARENT}/mine/pids.max", "77")
     handle = make({}, name="mine")
     assert handle.stats().pids_limit == 77
     with pytest.raises(Invalid):
@@ -396,7 +440,7 @@ bomb()
 def test_a_fork_bomb_is_ended(hierarchies, make, kind):
     among = hierarchies
     if kind == "v1 only":
-        need(hierarchies, "freezer", "pids")
+        need_v1(hierarchies, "freezer", "pids")
         among = hierarchy.Hierarchies(hierarchies.v1, None, frozenset())
     handle = make({"pids": {"limit": 200}} if "pids" in {*among.v1, *among.v2_controllers} else {}, among=among)
     process = spawn(handle, BOMB)
@@ -415,30 +459,49 @@ def test_a_fork_bomb_is_ended(hierarchies, make, kind):
 def test_an_update_that_is_refused_changes_nothing(hierarchies, make):
     need(hierarchies, "memory", "cpu", "cpuset")
     handle = make({"memory": {"limit": 64 << 20, "swap": 64 << 20}, "cpu": {"quota": 20000, "period": 100000}})
-    names = [
-        (handle.v1_dir("memory"), "memory.limit_in_bytes"),
-        (handle.v1_dir("memory"), "memory.memsw.limit_in_bytes"),
-        (handle.v1_dir("cpu"), "cpu.cfs_quota_us"),
-        (handle.v1_dir("cpu"), "cpu.shares"),
-    ]
-    before = [read_text(f"{directory}/{file}") for directory, file in names]
+    names = ("memory", "both", "quota", "shares")
+    before = [value(handle, name) for name in names]
     change = {"memory": {"limit": 128 << 20, "swap": 256 << 20}, "cpu": {"quota": 40000, "shares": 99, "cpus": "4090"}}
     with pytest.raises(Invalid, match=r"cpuset\.cpus"):
         handle.update(change)
-    assert [read_text(f"{directory}/{file}") for directory, file in names] == before
+    assert [value(handle, name) for name in names] == before
 
 
 def test_burst_quota_and_period_move_together(hierarchies, make):
     need(hierarchies, "cpu")
     handle = make({"cpu": {"quota": 20000, "period": 100000, "burst": 20000}})
-    directory = handle.v1_dir("cpu")
     for quota, burst in ((90000, 80000), (10000, 5000), (-1, 0)):
         handle.update({"cpu": {"quota": quota, "burst": burst}})
-        assert read_int(f"{directory}/cpu.cfs_quota_us") == quota
-        assert read_int(f"{directory}/cpu.cfs_burst_us") == burst
+        assert [value(handle, name) for name in ("quota", "burst")] == [str(quota), str(burst)]
     with pytest.raises(Invalid, match="burst"):
         handle.update({"cpu": {"quota": 10000, "burst": 20000}})
-    assert read_int(f"{directory}/cpu.cfs_quota_us") == -1
+    assert value(handle, "quota") == "-1"
+    handle.update({"cpu": {"quota": 30000, "period": 60000}})
+    handle.update({"cpu": {"period": 50000}})
+    assert [value(handle, name) for name in ("quota", "period")] == ["30000", "50000"]
+    handle.update({"cpu": {"quota": 20000}})
+    assert [value(handle, name) for name in ("quota", "period")] == ["20000", "50000"]
+
+
+def test_check_before_update_refuses_what_would_kill(hierarchies, make):
+    need(hierarchies, "memory")
+    handle = make({"memory": {"limit": 256 << 20, "swap": 256 << 20}})
+    process = spawn(handle, "x = bytearray(b'1') * (64 << 20); print('in', flush=True); time.sleep(60)")
+    assert process.stdout is not None
+    process.stdout.readline()
+    with pytest.raises(Conflict, match="use"):
+        handle.update({"memory": {"limit": 8 << 20, "swap": 8 << 20, "checkBeforeUpdate": True}})
+    assert value(handle, "memory") == str(256 << 20)
+    assert process.poll() is None
+    end(process)
+
+
+def test_idle_and_shares_and_reservation_are_set(hierarchies, make):
+    need(hierarchies, "cpu", "memory")
+    handle = make({"cpu": {"shares": 512, "idle": 0}, "memory": {"reservation": 8 << 20}})
+    assert [value(handle, name) for name in ("shares", "idle", "reservation")] == ["512", "0", str(8 << 20)]
+    handle.update({"cpu": {"idle": 1}})
+    assert value(handle, "idle") == "1"
 
 
 def test_programs_of_others_stay_and_ours_is_replaced(hierarchies, make):

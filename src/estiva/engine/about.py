@@ -37,6 +37,7 @@ def version() -> dict[str, Any]:
 
 
 def _host(engine: Engine) -> dict[str, Any]:
+    from estiva.engine.cgroups import chosen_manager
     from estiva.runtime.cgroup.hierarchy import detect
 
     uname = os.uname()
@@ -46,7 +47,7 @@ def _host(engine: Engine) -> dict[str, Any]:
     uids, gids = engine.id_maps()
     return {
         "arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(uname.machine, uname.machine),
-        "cgroupManager": "cgroupfs",
+        "cgroupManager": chosen_manager(engine.settings, engine.settings.cgroup_manager),
         "cgroupVersion": "v2" if hierarchies.mode == "v2" else hierarchies.mode,
         "cgroupControllers": sorted({*hierarchies.v1, *hierarchies.v2_controllers}),
         "conmon": {"package": "", "path": _helper(), "version": ""},

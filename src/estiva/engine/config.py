@@ -25,9 +25,12 @@ class Settings:
     ``root`` is the store that survives a reboot, ``run_root`` what lives until one (a tmpfs).  ``rootless`` says that
     this process is not user 0; ``in_userns`` that the store's owner is root of a user namespace only (always so when
     rootless).  ``driver`` is one of :data:`DRIVERS`, ``runtime`` a name or path of an OCI runtime, ``""`` our own.
+    ``cgroup_manager``: as asked for, or None.
     """
 
-    __slots__ = ("_conf", "driver", "environ", "in_userns", "root", "rootless", "run_root", "runtime", "uid")
+    __slots__ = (
+        "_conf", "cgroup_manager", "driver", "environ", "in_userns", "root", "rootless", "run_root", "runtime", "uid",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Settings:
         if self.driver not in DRIVERS:
             raise Invalid(f"storage driver {self.driver!r}: unknown", f"choose one of {', '.join(DRIVERS)}")
         self.runtime = runtime or env.get("ESTIVA_RUNTIME") or ""
+        self.cgroup_manager: str | None = None
         self._conf: dict[str, dict[str, Any]] | None = None
 
     @property

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 
+from estiva.engine.cgroups import SYSTEMD, chosen_manager
 from estiva.engine.container import COLUMNS, Container
 from estiva.engine.database import IntegrityError
 from estiva.engine.hostfacts import observe
@@ -134,6 +135,8 @@ def _make(
             if claims is not None:
                 claims.choose(engine, change, options, context)
             details = _details(options, context, image, mounts, copies)
+            if chosen_manager(engine.settings, engine.settings.cgroup_manager) == SYSTEMD:
+                details["cgroup_manager"] = SYSTEMD
             row = _row(options, context, image, mounts, details, now_ns)
             change.execute(f"INSERT INTO containers ({COLUMNS}) VALUES ({','.join('?' * len(row))})", row)
             if claims is not None:

@@ -30,7 +30,7 @@ class Engine:
 
     :param root: where images and containers are kept · *run_root*: what a reboot may take (defaults: see ``config``)
     :param storage_driver: auto, erofs, overlay or copy · *runtime*: another OCI runtime, by name or path
-    :param cgroup_manager: cgroupfs; ``systemd`` is accepted and means the same
+    :param cgroup_manager: who makes the cgroups of containers created here: cgroupfs or systemd
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Engine:
         cgroup_manager: str | None = None,
     ) -> None:
         self.settings = Settings(root, run_root, storage_driver=storage_driver, runtime=runtime)
+        self.settings.cgroup_manager = cgroup_manager
         settings = self.settings
         self.store = Store(settings.root, settings.run_root, driver=settings.driver, in_userns=settings.in_userns)
         self.database = Database(f"{settings.root}/db.sqlite")

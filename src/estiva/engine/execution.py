@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from estiva.engine.cgroups import find_cgroup
+from estiva.engine.cgroups import join_paths
 from estiva.engine.launching import OWN_RUNTIMES, add_seccomp, surroundings
 from estiva.errors import Conflict, Invalid
 from estiva.monitor.client import Attachment
@@ -113,7 +113,7 @@ def _launch(container: Container, program: Program, pid: int, pidfd: int, detach
         monitor.remove = f"{container.run_dir}/exec-{os.urandom(6).hex()}"
         work = compile_foreign_exec(container, process, around, runtime, monitor.remove)
     else:
-        monitor.procs = find_cgroup(container).procs_paths
+        monitor.procs = join_paths(container)
         add_seccomp(container, spec, around, pid)
         work = compile_exec(spec, process, _namespaces(spec), KEEP_FROM, around)
     try:

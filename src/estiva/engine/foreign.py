@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from estiva.engine.cgroups import SYSTEMD, manager, scope_name
 from estiva.engine.spec.mounts import OPTIONAL
 from estiva.engine.state import RUNTIME_STATES
 from estiva.errors import NotFound, Unsupported
@@ -36,6 +37,8 @@ def external_runtime(container: Container, name: str, work_dir: str) -> External
         if os.path.basename(found) != "crun":
             raise Unsupported(f"--cgroups disabled: runtime {name} cannot do without", "use another, or leave it out")
         flags = ["--cgroup-manager", "disabled"]
+    elif manager(container) == SYSTEMD:
+        flags = ["--systemd-cgroup"]
     # Paths below the container's directory are too long for the address of a socket, which has room for 107 bytes.
     console = f"{settings.run_root}/.{os.urandom(6).hex()}"
     return ExternalRuntime(found, f"{settings.run_root}/{RUNTIME_STATES}", work_dir, console, flags)
@@ -52,7 +55,11 @@ def compile_foreign(
     bundle = f"{container.bundle}/foreign"
     os.makedirs(bundle, 0o700, exist_ok=True)
     plain = _plain(spec, around.init)
-    if cgroup_path:
+    if manager(container) == SYSTEMD and container.options.cgroups != "disabled":
+        unit = scope_name(container)
+        name = unit.name.removesuffix(".scope").removeprefix("estiva-")
+        plain["linux"]["cgroupsPath"] = f"{unit.slice}:estiva:{name}"
+    elif cgroup_path:
         plain["linux"]["cgroupsPath"] = cgroup_path
     _write(f"{bundle}/config.json", plain)
     return runtime.compile_run(container.id, bundle, spec, around)

@@ -181,7 +181,7 @@ def _host_config(container: Container, spec: dict[str, Any], bounding: list[str]
     return {
         "Binds": [_bind(container, mount) for mount in container.mounts if mount.kind != "tmpfs"],
         "Tmpfs": {mount.target: ",".join(mount.options) for mount in container.mounts if mount.kind == "tmpfs"},
-        "CgroupManager": "cgroupfs",
+        "CgroupManager": container.details.get("cgroup_manager", "cgroupfs"),
         "CgroupMode": _mode(spec, options, "cgroupns"),
         "ContainerIDFile": options.cidfile,
         "LogConfig": {

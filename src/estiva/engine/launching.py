@@ -6,15 +6,14 @@ import os
 import sys
 import time
 
-from estiva.engine.cgroups import CGROUP, root_cgroup_path
+from estiva.engine.cgroups import make_cgroup
 from estiva.engine.hostfacts import read_or_empty
 from estiva.engine.locks import ContainerLock, hold_monitor_lock, wait_for_monitor
 from estiva.engine.rootfiles import write_files
 from estiva.engine.spec.mounts import SHM, overlay_place
 from estiva.errors import Conflict, NotFound, Unsupported
 from estiva.monitor.client import Attachment
-from estiva.runtime.cgroup.driver import create as create_cgroup
-from estiva.runtime.cgroup.hierarchy import container_path, delegated_parent, detect
+from estiva.runtime.cgroup.hierarchy import detect
 from estiva.runtime.cgroup.mounts import file_systems
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.compile_process import ANNOTATION as LANDLOCK
@@ -69,7 +68,7 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         lease = engine.store.layers.acquire(container.details["diff_ids"], mount=False)
         spec = _prepare(container, lease, terminal_size)
         hierarchies = detect()
-        cgroup = _cgroup(container, spec, hierarchies)
+        cgroup = make_cgroup(container, spec, hierarchies, _runtime(container) not in OWN_RUNTIMES)
         if container.options.cgroupns == "host":
             from estiva.runtime.cgroup.mounts import bound
 
@@ -77,10 +76,13 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         monitor = _monitor(container, cgroup)
         keep = [lock, *lease.lock_fds]
         monitor.layers = [(1 + layer[0], *layer[1:]) for layer in lease.unmounted]
+        if monitor.restart[0] != "no":
+            keep += cgroup.keep()
         work = _plan(container, spec, lease, hierarchies, cgroup, len(keep))
         keep += range(3, 3 + container.options.preserve_fds)
         _forget_end(container)
         launched = launch(work, monitor, [f"estiva-monitor {container.name}"], attach=attach, keep=keep)
+        cgroup.release()
     except BaseException:
         if cgroup is not None:
             cgroup.remove()
@@ -154,33 +156,6 @@ def _shared(container: Container) -> dict[str, str]:
     return {name: mode[10:] for name, mode in modes.items() if mode.startswith("container:")}
 
 
-def _cgroup_path(container: Container, hierarchies: Hierarchies) -> str:
-    """Where the container's cgroup is in each hierarchy; ``""`` for none: this user was delegated none.
-
-    What depends on the session is written down for other sessions' commands.
-    """
-    parent = container.options.cgroup_parent
-    if not container.engine.settings.rootless:
-        return root_cgroup_path(container.id, parent)
-    delegated = delegated_parent(hierarchies)
-    if delegated is None:
-        return ""
-    path = container_path(container.id, parent=f"{delegated}/{parent.strip('/') or 'estiva'}")
-    _write_text(f"{container.run_dir}/{CGROUP}", path)
-    return path
-
-
-def _cgroup(container: Container, spec: dict[str, Any], hierarchies: Hierarchies) -> CgroupHandle:
-    options = container.options
-    path = ""
-    if options.cgroups != "disabled":
-        path = _cgroup_path(container, hierarchies)
-    resources = spec["linux"].get("resources", {})
-    if options.cgroups == "disabled":
-        resources = {}
-    return create_cgroup(hierarchies, path, resources, rootless=container.engine.settings.rootless)
-
-
 def _monitor(container: Container, cgroup: CgroupHandle) -> MonitorSpec:
     """What the container's monitor is to keep and to do."""
     options, run_dir = container.options, container.run_dir
@@ -190,7 +165,7 @@ def _monitor(container: Container, cgroup: CgroupHandle) -> MonitorSpec:
         monitor.log, monitor.log_format = container.log_path, container.log_driver
         _rotation(monitor, options.log_opt)
     monitor.stdin, monitor.terminal = bool(options.interactive), bool(options.tty)
-    monitor.procs, monitor.cgroup_dirs = cgroup.procs_paths, cgroup.dirs
+    monitor.procs, monitor.cgroup_dirs = cgroup.procs_paths, cgroup.own_dirs
     monitor.kill = f"{cgroup.v2_dir}/cgroup.kill" if cgroup.v2_dir else ""
     source = cgroup.oom_source()
     monitor.oom = source[0] if source else ""
@@ -236,7 +211,7 @@ def _plan(
     around.selinux = bool(spec["linux"].get("mountLabel"))  # given only where the kernel has it
     around.init = bool(options.init) and not options.init_path
     around.preserve_fds, around.preserve_from = options.preserve_fds, KEEP_FROM + kept
-    runtime = options.runtime or engine.settings.runtime
+    runtime = _runtime(container)
     if runtime not in OWN_RUNTIMES:
         from estiva.engine.foreign import compile_foreign
 
@@ -245,6 +220,10 @@ def _plan(
         return compile_foreign(container, spec, around, runtime, cgroup.path)
     add_seccomp(container, spec, around)
     return compile_plan(spec, around)
+
+
+def _runtime(container: Container) -> str:
+    return container.options.runtime or container.engine.settings.runtime
 
 
 def add_seccomp(container: Container, spec: dict[str, Any], around: Surroundings, pid: int = 0) -> None:

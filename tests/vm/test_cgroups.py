@@ -1,0 +1,153 @@
+"""Control groups with a real systemd and every controller in v2: scopes, delegation, what the user manager gives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from estiva.runtime.cgroup import hierarchy, systemd
+from helpers.bundle import Runtime
+
+ROOT = "/sys/fs/cgroup"
+
+
+class SystemdRuntime(Runtime):
+    """The command with cgroups by systemd."""
+
+    def command(self, *words: str) -> list[str]:
+        return super().command("--systemd-cgroup", *words)
+
+
+def show(unit: str, *properties: str, user: bool = False) -> dict[str, str]:
+    words = ["systemctl", *(["--user"] if user else []), "show", unit, *(f"--property={name}" for name in properties)]
+    output = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+    return dict(line.split("=", 1) for line in output.splitlines())
+
+
+def wait_until(condition, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def gone(unit: str, user: bool = False) -> bool:
+    return show(unit, "LoadState", user=user) == {"LoadState": "not-found"}
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    made = SystemdRuntime(tmp_path)
+    if os.geteuid() != 0:
+        linux = made.spec["linux"]
+        linux["namespaces"] = [*linux["namespaces"], {"type": "user"}]
+        linux["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
+        linux["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]
+        linux["resources"] = {}
+        made.spec["mounts"] = [
+            {**mount, "options": [o for o in mount.get("options") or () if o != "gid=5"]}
+            for mount in made.spec["mounts"]
+        ]
+    yield made
+    for name in made("list", "-q").split():
+        made("delete", "--force", name)
+
+
+def test_a_container_is_a_scope_of_systemds(runtime) -> None:
+    user = os.geteuid() != 0
+    runtime.spec["linux"]["cgroupsPath"] = f"{'user' if user else 'machine'}.slice:test:a"
+    runtime.spec["linux"]["resources"].update(
+        memory={"limit": 64 << 20, "swap": 64 << 20},
+        pids={"limit": 40},
+        cpu={"quota": 25000, "period": 100000, "shares": 512},
+    )
+    runtime.spec["annotations"] = {"org.systemd.property.TimeoutStopSec": "7"}
+    pid = runtime.start("a")
+    unit = "test-a.scope"
+    names = ("ActiveState", "ControlGroup", "MemoryMax", "TasksMax", "CPUWeight", "CPUQuotaPerSecUSec", "Delegate")
+    shown = show(unit, *names, "TimeoutStopUSec", user=user)
+    path = shown.pop("ControlGroup")
+    assert Path(f"/proc/{pid}/cgroup").read_text() == f"0::{path}\n"
+    assert Path(f"{ROOT}{path}/cgroup.procs").read_text() == f"{pid}\n", "the placeholder is gone"
+    assert shown == {
+        "ActiveState": "active",
+        "MemoryMax": str(64 << 20),
+        "TasksMax": "40",
+        "CPUWeight": "59",
+        "CPUQuotaPerSecUSec": "250ms",
+        "Delegate": "yes",
+        "TimeoutStopUSec": "7s",
+    }
+    for file, text in (("memory.max", str(64 << 20)), ("pids.max", "40"), ("cpu.max", "25000 100000")):
+        assert Path(f"{ROOT}{path}/{file}").read_text() == f"{text}\n"
+    runtime("update", "--memory", "96m", "--memory-swap", "96m", "--cpu-quota", "12345", "--pids-limit", "50", "a")
+    assert show(unit, "MemoryMax", "TasksMax", user=user) == {"MemoryMax": str(96 << 20), "TasksMax": "50"}
+    assert Path(f"{ROOT}{path}/cpu.max").read_text() == "12345 100000\n", "as asked for, not as systemd rounds"
+    subprocess.run(["systemctl", *(["--user"] if user else []), "daemon-reload"], check=True, timeout=120)
+    assert Path(f"{ROOT}{path}/memory.max").read_text() == f"{96 << 20}\n"
+    runtime("exec", "a", "true")
+    runtime("pause", "a")
+    assert runtime.status("a") == "paused"
+    runtime("delete", "--force", "a")
+    wait_until(lambda: gone(unit, user))
+    assert not os.path.exists(ROOT + path)
+
+
+def test_devices_stay_closed_when_systemd_reloads(runtime) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user has no device rules")
+    runtime.start("a", "sh", "-c", "mknod /tmp/full c 1 7; mknod /tmp/mem c 1 1; sleep 1000")
+    subprocess.run(["systemctl", "daemon-reload"], check=True, timeout=120)
+    assert "ok" in runtime("exec", "a", "sh", "-c", "head -c 1 /dev/zero >/dev/null && echo ok")
+    said = subprocess.run(runtime.command("exec", "a", "cat", "/tmp/mem"), capture_output=True, text=True, check=False)
+    assert "not permitted" in said.stderr
+
+
+def test_a_scope_ends_with_its_container_and_with_a_killed_start(runtime) -> None:
+    user = os.geteuid() != 0
+    runtime.start("a", "sleep", "1")
+    unit = "estiva-a.scope"
+    wait_until(lambda: gone(unit, user))
+    runtime("delete", "a")
+    runtime.process("nosuch")
+    runtime("run", "a", code=1)
+    wait_until(lambda: gone(unit, user))
+
+
+def test_running_out_of_memory_leaves_no_failed_unit(runtime) -> None:
+    user = os.geteuid() != 0
+    runtime.spec["linux"]["resources"].update(memory={"limit": 32 << 20, "swap": 32 << 20})
+    runtime.start("a", "sh", "-c", "dd if=/dev/zero of=/dev/null bs=100M count=1; sleep 1")
+    wait_until(lambda: runtime.status("a") == "stopped")
+    runtime("delete", "a")
+    wait_until(lambda: gone("estiva-a.scope", user))
+
+
+def test_a_session_without_delegation_is_left_for_a_scope() -> None:
+    """What a user has who comes by ssh: the session's scope is systemd's."""
+    if os.geteuid() == 0:
+        pytest.skip("scripts/test-vm --user")
+    found = hierarchy.detect()
+    with_patience = dict(os.environ)
+    assert systemd.enter_user_scope(found, with_patience) is False, "this unit is the user's already"
+    assert hierarchy.delegated_parent(found)
+
+
+def test_the_engine_makes_scopes_too(estiva_root, busybox_oci) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("root's")
+    estiva_root.ok("pull", f"oci:{busybox_oci}:latest")
+    (image,) = estiva_root.ok("images", "--quiet").split()[:1]
+    words = ("--cgroup-manager", "systemd", "run", "--detach", "--name", "c", "--memory", "64m", image, "sleep", "1000")
+    container_id = estiva_root.ok(*words).strip()
+    unit = f"estiva-{container_id}.scope"
+    assert show(unit, "ActiveState", "MemoryMax") == {"ActiveState": "active", "MemoryMax": str(64 << 20)}
+    inspected = json.loads(estiva_root.ok("inspect", "c"))[0]
+    assert inspected["State"]["CgroupPath"].endswith(unit)
+    estiva_root.ok("--cgroup-manager", "systemd", "rm", "--force", "--time", "0", "c")
+    wait_until(lambda: gone(unit))
