@@ -97,7 +97,8 @@ def write_spec(bundle: str, rootless: bool) -> None:
 def features() -> dict[str, Any]:
     """The document that ``features`` prints."""
     from estiva import __version__
-    from estiva.runtime import hooks, mount_options
+    from estiva.linux import landlock
+    from estiva.runtime import hooks, mount_options, settings
     from estiva.runtime.compile_namespaces import NAMESPACES
     from estiva.runtime.seccomp import FLAGS
     from estiva.runtime.seccomp_bpf import OPERATORS
@@ -120,10 +121,12 @@ def features() -> dict[str, Any]:
                 "knownFlags": sorted(FLAGS),
                 "supportedFlags": sorted(FLAGS),
             },
-            "apparmor": {"enabled": False},
-            "selinux": {"enabled": False},
+            "apparmor": {"enabled": True},
+            "selinux": {"enabled": True},
+            "memoryPolicy": {"modes": list(settings.MEMORY_MODES), "flags": list(settings.MEMORY_FLAGS)},
             "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
             "mountExtensions": {"idmap": {"enabled": True}},
+            "netDevices": {"enabled": True},
         },
-        "annotations": {"org.estiva.version": __version__},
+        "annotations": {"org.estiva.version": __version__, "org.estiva.landlock.abi": str(landlock.abi())},
     }
