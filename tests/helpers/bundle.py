@@ -60,15 +60,18 @@ class Runtime:
             python, main = self.user.python, f"{self.user.sources}/estiva/runtime/__main__.py"
         return [python, "-I", "-S", main, "--root", str(self.root), *words]
 
-    def __call__(self, *words: str, text: str = "", code: int = 0) -> str:
-        """What a command that must end with this exit code wrote: on failure, errors included."""
+    def __call__(self, *words: str, text: str = "", code: int | None = 0, **how: Any) -> str:
+        """What a command that must end with this exit code (None: any) wrote: on failure, errors included.
+
+        *how* goes to subprocess.run: ``env``, ``pass_fds``.
+        """
         who: dict[str, Any] = {**self.user.identity(), "env": self.user.environment()} if self.user else {}
         result = subprocess.run(
             self.command(*words), input=text, capture_output=True, text=True, timeout=60, check=False, cwd=self.bundle,
-            **who,
+            **{**who, **how},
         )  # fmt: skip
-        assert result.returncode == code, result.stderr
-        return result.stdout + result.stderr if code else result.stdout
+        assert code in (None, result.returncode), result.stderr
+        return result.stdout + result.stderr if result.returncode else result.stdout
 
     def create(self, name: str, *words: str, output: Any = None) -> None:
         """``create`` with the container's streams in *output*, which nobody here waits for."""

@@ -44,7 +44,7 @@ def loads(text: str | bytes) -> Any:
     stripped = text.strip(_SPACE)
     try:
         value, end = _json.make_scanner(_Context)(stripped, 0)
-    except StopIteration:
+    except (StopIteration, SystemError):  # the latter where the scanner misses json.decoder's exception
         return _slow().loads(text)  # raises, with the place of the mistake
     return value if end == len(stripped) else _slow().loads(text)
 

@@ -40,6 +40,16 @@ def test_damage_is_a_value_error(text):
         quickjson.loads(text)
 
 
+def test_damage_is_a_value_error_where_json_was_never_loaded():
+    source = str(Path(quickjson.__file__).parents[2])
+    code = (
+        f"import sys; sys.path.insert(0, {source!r}); from estiva.spec.quickjson import loads\n"
+        "try: loads('{\"a\": \"b')\nexcept ValueError: print('damaged')"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True)
+    assert done.stdout == b"damaged\n"
+
+
 def test_what_json_cannot_say_is_a_type_error():
     with pytest.raises(TypeError, match="not JSON serializable"):
         quickjson.dumps({"a": object()})

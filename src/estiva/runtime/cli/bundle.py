@@ -55,12 +55,12 @@ def load(bundle: str) -> dict[str, Any]:
     if not os.path.isdir(spec["root"]["path"]):
         raise NotFound(f'root.path: "{spec["root"]["path"]}" is not a directory')
     for mount in spec.get("mounts") or ():
-        if _binds(mount) and not mount["source"].startswith("/"):
+        if is_bind(mount) and not mount["source"].startswith("/"):
             mount["source"] = os.path.join(bundle, mount["source"])  # runtime-spec config.md "Mounts"
     return dict(spec)
 
 
-def _binds(mount: dict[str, Any]) -> bool:
+def is_bind(mount: dict[str, Any]) -> bool:
     return mount.get("type") in ("bind", "rbind") or not {"bind", "rbind"}.isdisjoint(mount.get("options") or ())
 
 
@@ -189,7 +189,7 @@ def _check_mount(mount: dict[str, Any], where: str) -> None:
         _check_maps(mount.get(field) or (), f"{where}.{field}")
     if bool(mount.get("uidMappings")) != bool(mount.get("gidMappings")):
         raise Invalid(f"{where}: uidMappings and gidMappings go together")
-    binds = _binds(mount)
+    binds = is_bind(mount)
     if not binds and not mount.get("type"):
         raise Invalid(f"{where}.type: is missing")
     if binds and not mount.get("source"):

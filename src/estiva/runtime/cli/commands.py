@@ -64,6 +64,18 @@ _CREATE: tuple[Row, ...] = (
     _BUNDLE, _CONSOLE, _PID_FILE, _FDS, _NO_PIVOT,
     ("no-new-keyring", "", SWITCH, "", "keep the session keyring of the caller"),
 )  # fmt: skip
+_CRIU: tuple[Row, ...] = (
+    ("image-path", "", VALUE, "DIR", "the images' directory (default: ./checkpoint)"),
+    ("work-path", "", VALUE, "DIR", "directory for criu's log and work files (default: that of the images)"),
+    ("tcp-established", "", SWITCH, "", "allow open TCP connections"),
+    ("ext-unix-sk", "", SWITCH, "", "allow unix sockets connected to the outside"),
+    ("shell-job", "", SWITCH, "", "allow a terminal that is shared with the outside"),
+    ("file-locks", "", SWITCH, "", "allow file locks"),
+    ("manage-cgroups-mode", "", VALUE, "MODE", "soft (default), full, strict or ignore"),
+    ("empty-ns", "", VALUES, "KIND", "make this namespace anew, without what was in it: network"),
+    ("auto-dedup", "", SWITCH, "", "drop pages of parent images that were overwritten"),
+    ("lazy-pages", "", SWITCH, "", "bring memory in when it is touched"),
+)
 _UPDATE: tuple[Row, ...] = (
     ("resources", "r", VALUE, "FILE", "all of them as JSON from a file, or from standard input (-)"),
     ("blkio-weight", "", NUMBER, "N", "weight of block IO, 10 to 1000"),
@@ -148,6 +160,27 @@ COMMANDS: dict[str, Command] = {
             (
                 ("stats", "", SWITCH, "", "show once what it uses, then leave"),
                 ("interval", "", VALUE, "DURATION", "time between two reports (default: 5s)"),
+            ),
+        ),
+        Command(
+            "checkpoint", "ID", 1, 1, ("checkpoint", "command_checkpoint"), "save a running container", "By CRIU.",
+            (
+                *_CRIU,
+                ("parent-path", "", VALUE, "DIR", "earlier images, relative to --image-path"),
+                ("leave-running", "", SWITCH, "", "let it run on"),
+                ("pre-dump", "", SWITCH, "", "save memory only, and let it run on"),
+                ("page-server", "", VALUE, "ADDRESS:PORT", "send memory to this page server"),
+                ("status-fd", "", NUMBER, "FD", "write a zero byte there when lazy pages are ready"),
+            ),
+        ),
+        Command(
+            "restore", "ID", 1, 1, ("checkpoint", "command_restore"), "make a container from a saved one", "By CRIU.",
+            (
+                _BUNDLE, _CONSOLE, _PID_FILE, _DETACH, *_CRIU,
+                ("no-pivot", "", SWITCH, "", "accepted: criu knows how it changes the root"),
+                ("no-subreaper", "", SWITCH, "", "accepted: a restored process is a child of this command anyway"),
+                ("lsm-profile", "", VALUE, "TYPE:NAME", "another security profile: selinux or apparmor"),
+                ("lsm-mount-context", "", VALUE, "CONTEXT", "another SELinux context of mounts"),
             ),
         ),
         Command(

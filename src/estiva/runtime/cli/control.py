@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from estiva.errors import Conflict, Invalid, NotFound
+from estiva.errors import Conflict, Invalid, NotFound, Unavailable
 from estiva.runtime.cli import records
 from estiva.runtime.cli.create import SIGKILL, run_hooks
 
@@ -102,30 +102,43 @@ def kill(record: Record, text: str, everyone: bool) -> None:
 def delete(root: str, container_id: str, force: bool) -> None:
     """Remove a stopped container and what belongs to it; with *force* any, and it is no failure if there is none."""
     try:
-        record = records.find(root, container_id)
+        record = _deletable(root, container_id, force)
+        if record.status() == "creating":
+            _kill_first(record)  # and whoever makes it gives up
     except NotFound:
-        if records.remove_remnant(root, container_id) or force:
-            return
-        raise
-    status = record.status()
-    if status not in ("stopped", "created") and not force:
-        raise Conflict(f'cannot delete container "{container_id}" that is not stopped: {status}')
-    if status == "creating":
-        _kill_first(record)  # and whoever makes it gives up
-    if not record.lock():
-        return
+        if not records.exists(root, container_id):
+            if force:
+                return
+            raise
+    held = records.Record(f"{root}/{container_id}", container_id, {})
+    if not held.lock():
+        return  # somebody else was quicker
     try:
-        record = _again(root, record)
+        # Once more, now that nobody else changes it: what was being made may have been finished.
+        record = _deletable(root, container_id, force, locked=True)
     except NotFound:
-        record.unlock()
+        held.remove()  # what a killed command left: nothing of the container exists
         return
+    except BaseException:
+        held.unlock()
+        raise
+    record.take_lock(held)
     end_and_remove(record, record.cgroup(), record.config())
 
 
-def _again(root: str, locked: Record) -> Record:
-    """The record as it is now that nobody else changes it."""
-    record = records.find(root, locked.container_id)
-    record.take_lock(locked)
+def _deletable(root: str, container_id: str, force: bool, *, locked: bool = False) -> Record:
+    """The container's record, if it may be deleted; with *force* one that is damaged, too.  *locked*: by us, so that
+    nobody is making it any more."""
+    try:
+        record = records.find(root, container_id)
+    except Unavailable:
+        if not force:
+            raise
+        return records.salvage(root, container_id)
+    status = record.status()
+    allowed = ("stopped", "created", "creating") if locked else ("stopped", "created")
+    if status not in allowed and not force:
+        raise Conflict(f'cannot delete container "{container_id}" that is not stopped: {status}')
     return record
 
 
@@ -133,7 +146,7 @@ def end_and_remove(record: Record, handle: CgroupHandle, spec: dict[str, Any]) -
     """End what runs in a container and remove all that belongs to it."""
     _end(record, handle)
     record.leave_resource_director()
-    handle.remove(kill=bool(record.pid))  # nothing in it is ours if there never was a process
+    handle.remove(kill=record.may_have_processes)
     run_hooks(record, spec, ("poststop",), "stopped")  # before its record goes: a delete can be repeated
     record.remove()
 

@@ -19,6 +19,7 @@ from estiva.runtime.launch import Launched, confirm, launch_child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from estiva.runtime.cgroup.handle import CgroupHandle
@@ -36,7 +37,7 @@ class Making:
     descriptors after the standard streams the program gets · ``wait``: for ``start`` · ``no_pivot`` · ``keyring``: a
     new one."""
 
-    __slots__ = ("console", "keyring", "no_pivot", "pass_fds", "wait")
+    __slots__ = ("console", "keyring", "no_pivot", "pass_fds", "pid_file", "wait")
 
     def __init__(self, options: Options, wait: bool) -> None:
         path = options.text("console-socket")
@@ -44,6 +45,7 @@ class Making:
         self.pass_fds = 0
         self.wait = wait
         self.no_pivot = options.switch("no-pivot")
+        self.pid_file = os.path.abspath(options.text("pid-file")) if options.text("pid-file") else ""
         self.keyring = not options.switch("no-new-keyring")
 
 
@@ -66,8 +68,7 @@ def command_create(context: Context, options: Options) -> int:
     making = Making(options, wait=True)
     check_console(bool(spec["process"].get("terminal")), True, making.console)
     making.pass_fds = passed_descriptors(options, spec["process"])
-    made = make(context, options.operands[0], directory, spec, making)
-    write_pid_file(options, made.record)
+    make(context, options.operands[0], directory, spec, making)
     return 0
 
 
@@ -76,10 +77,14 @@ def command_start(context: Context, options: Options) -> int:
     return 0
 
 
-def make(context: Context, container_id: str, directory: str, spec: dict[str, Any], making: Making) -> Made:
+def make(
+    context: Context, container_id: str, directory: str, spec: dict[str, Any], making: Making,
+    restore: Callable[[Record, CgroupHandle], int] | None = None,
+) -> Made:  # fmt: skip
     """Make the container of the checked configuration *spec*; on failure nothing is left.
 
-    Its process is our child, waiting for :func:`start` or running its program.
+    Its process is our child, waiting for :func:`start` or running its program; or it is the one whose number *restore*
+    returns.
     """
     hierarchies = hierarchy.detect()
     where = cgroups.place(context, hierarchies, spec, container_id)
@@ -92,9 +97,17 @@ def make(context: Context, container_id: str, directory: str, spec: dict[str, An
         made.handle = cgroups.create(where, hierarchies, spec)
         record.fields["cgroup_path"] = made.handle.path
         _resource_director(record, spec)
-        launched = _launch(context, made, spec, hierarchies, making)
+        if restore is None:
+            launched = _launch(context, made, spec, hierarchies, making)
+        else:
+            record.fields["restored"] = True
+            record.save()
+            launched = Launched(restore(record, made.handle), os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC))
+            record.set_process(launched.pid)
         made.handle.release()
         try:
+            if making.pid_file:
+                records.write_whole(making.pid_file, str(launched.pid))
             record.fields["ready"] = True
             record.save()
             confirm(launched)
@@ -105,7 +118,7 @@ def make(context: Context, container_id: str, directory: str, spec: dict[str, An
         finally:
             os.close(launched.fd)
     except BaseException:
-        made.handle.remove(kill=bool(record.pid))
+        made.handle.remove(kill=record.may_have_processes)
         record.leave_resource_director()
         if record.pid:
             run_hooks(record, spec, ("poststop",), "stopped")
@@ -200,12 +213,6 @@ def adapt(context: Context, spec: dict[str, Any], process: dict[str, Any]) -> No
         context.log.warning(warning)
 
 
-def write_pid_file(options: Options, record: Record) -> None:
-    """Tell the process's number where ``--pid-file`` says."""
-    if options.text("pid-file"):
-        records.write_whole(os.path.abspath(options.text("pid-file")), str(record.pid))
-
-
 def run_hooks(record: Record, spec: dict[str, Any], names: tuple[str, ...], status: str) -> None:
     """Run the hooks of these names in this process's namespaces; those after the container's end only warn.
 
@@ -261,7 +268,10 @@ def _release(record: Record) -> bytes:
     try:
         fd = connect(record.start_socket)
         try:
-            os.unlink(record.start_socket)
+            try:
+                os.unlink(record.start_socket)
+            except FileNotFoundError:
+                pass  # by another start, which came second: whose connection is accepted is told by the next line
             return os.read(fd, 4096)
         finally:
             os.close(fd)

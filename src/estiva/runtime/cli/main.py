@@ -76,6 +76,10 @@ def main(argv: Sequence[str]) -> int:
         log.error(f"{error.filename}: {text}" if error.filename else text)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # a mistake of ours: still one line, and with --debug where it is
+        if log.verbose:
+            raise
+        log.error(f"unexpected {type(error).__name__}: {error}; this is a bug, --debug shows where")
     return 255 if name == "exec" else 1
 
 

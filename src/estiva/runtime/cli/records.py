@@ -18,7 +18,7 @@ import fcntl
 import os
 import time
 
-from estiva.errors import Conflict, Invalid, NotFound
+from estiva.errors import Conflict, Invalid, NotFound, Unavailable
 from estiva.monitor.state import is_alive
 from estiva.runtime.cli.bundle import OCI_VERSION
 from estiva.spec import quickjson as json
@@ -62,6 +62,11 @@ class Record:
     @property
     def pid(self) -> int:
         return int(self.fields.get("pid", 0))
+
+    @property
+    def may_have_processes(self) -> bool:
+        """False if there never was one, so that nothing in its cgroup can be ours."""
+        return bool(self.pid or self.fields.get("restored"))
 
     @property
     def start_socket(self) -> str:
@@ -275,24 +280,40 @@ def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup:
 
 
 def find(root: str, container_id: str) -> Record:
-    """Raises NotFound."""
+    """Raises NotFound, or Unavailable if its state cannot be read."""
     directory = f"{root}/{check_id(container_id)}"
     try:
         with open(f"{directory}/state.json", "rb") as file:
-            return Record(directory, container_id, json.loads(file.read()))
+            return Record(directory, container_id, dict(json.loads(file.read())))
+    except (ValueError, TypeError) as error:
+        raise Unavailable(
+            f'container "{container_id}": its state {directory}/state.json is damaged: {error}',
+            "delete --force removes what is left of it",
+        ) from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise NotFound(f'container "{container_id}": container does not exist') from None
         raise
 
 
-def remove_remnant(root: str, container_id: str) -> bool:
-    """Remove the directory that a killed ``create`` or ``delete`` left; False if there is none."""
-    record = Record(f"{root}/{check_id(container_id)}", container_id, {})
-    if not os.path.isdir(record.directory) or not record.lock():
-        return False
-    record.remove()
-    return True
+def salvage(root: str, container_id: str) -> Record:
+    """A record in place of one that is damaged: its cgroup is where its configuration, or the default, puts it."""
+    from estiva.runtime.cgroup import hierarchy
+
+    fields = {"pid": 0, "restored": True, "bundle": "", "rootfs": "", "created": "", "owner": os.getuid()}
+    record = Record(f"{root}/{check_id(container_id)}", container_id, fields)
+    try:
+        wanted = (record.config().get("linux") or {}).get("cgroupsPath") or ""
+    except (ValueError, TypeError, AttributeError):
+        os.unlink(f"{record.directory}/config.json")  # nobody can make use of it either
+        wanted = ""
+    record.fields["cgroup_path"] = hierarchy.container_path(container_id, wanted)
+    return record
+
+
+def exists(root: str, container_id: str) -> bool:
+    """Whether there is a directory of that name, with or without a container in it."""
+    return os.path.isdir(f"{root}/{check_id(container_id)}")
 
 
 def every(root: str) -> list[Record]:
@@ -305,6 +326,6 @@ def every(root: str) -> list[Record]:
     for name in names:
         try:
             found.append(find(root, name))
-        except (NotFound, Invalid):
+        except (NotFound, Invalid, Unavailable):
             continue  # deleted meanwhile, or nothing of ours
     return found

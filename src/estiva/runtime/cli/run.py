@@ -10,7 +10,7 @@ import os
 
 from estiva.runtime.cli import bundle
 from estiva.runtime.cli.control import end_and_remove
-from estiva.runtime.cli.create import Making, after_start, make, write_pid_file
+from estiva.runtime.cli.create import Making, after_start, make
 from estiva.runtime.cli.foreground import Streams, wait
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def command_run(context: Context, options: Options) -> int:
     try:
         made = make(context, options.operands[0], directory, spec, making)
         try:
-            code = _live(made, spec, options, streams, detached)
+            code = _live(made, spec, streams, detached)
         except BaseException:
             end_and_remove(made.record, made.handle, spec)
             raise
@@ -56,9 +56,8 @@ def _adopts(options: Options, spec: dict[str, Any], detached: bool) -> bool:
     return "pid" not in [entry.get("type") for entry in (spec.get("linux") or {}).get("namespaces") or ()]
 
 
-def _live(made: Made, spec: dict[str, Any], options: Options, streams: Streams, detached: bool) -> int:
+def _live(made: Made, spec: dict[str, Any], streams: Streams, detached: bool) -> int:
     record = made.record
-    write_pid_file(options, record)
     after_start(record, spec)
     if made.notify is not None:
         if detached:
