@@ -82,11 +82,11 @@ def check_namespaces(spec: dict[str, Any], namespaces: Namespaces) -> None:
     if namespaces.makes("user") and not all(maps):
         raise Invalid("linux.uidMappings and linux.gidMappings are both needed for a new user namespace")
     if linux.get("timeOffsets"):
-        if not namespaces.makes("time"):
-            raise Invalid("linux.timeOffsets: they can be set for a new time namespace only")
         for clock in linux["timeOffsets"]:
             if clock not in CLOCKS:
                 raise Invalid(f"linux.timeOffsets: clock {clock!r} is neither {' nor '.join(CLOCKS)}")
+        if not namespaces.makes("time"):
+            raise Invalid("linux.timeOffsets: they can be set for a new time namespace only")
     if linux.get("netDevices") and not namespaces.own("network"):
         raise Invalid("linux.netDevices: devices can only be moved to a network namespace of the container's own")
     if len(linux.get("netDevices") or ()) > 16:

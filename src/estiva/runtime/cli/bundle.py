@@ -10,6 +10,7 @@ import os
 
 from estiva.errors import Invalid, NotFound
 from estiva.runtime.cli import schema
+from estiva.runtime.compile_namespaces import Namespaces, check_namespaces, sysctls
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
 
 OCI_VERSION = "1.3.0"
 OCI_VERSION_MIN = "1.0.0"
-
-# sysctls that a namespace has for itself; of all others a change would be the host's.  ipc_namespaces(7), namespaces(7)
-_SYSCTLS = {
-    "ipc": (
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced", "fs.mqueue.",
-    ),
-    "network": ("net.",),
-    "uts": ("kernel.domainname", "kernel.hostname"),
-    "user": ("user.",),
-}  # fmt: skip
 
 
 def load(bundle: str) -> dict[str, Any]:
@@ -77,23 +67,14 @@ def check(spec: Any) -> None:
 
         hooks.check(spec["hooks"])
     linux = spec.get("linux") or {}
-    kinds = _namespaces(linux)
-    _check_ids(linux, kinds)
+    namespaces = Namespaces(linux)
+    check_namespaces(spec, namespaces)
+    sysctls(linux, namespaces)
+    for field in ("uidMappings", "gidMappings"):
+        _check_maps(linux.get(field) or (), f"linux.{field}")
     for name in ("hostname", "domainname"):
-        if spec.get(name):
-            _needs(kinds, "uts", name)
-            if len(spec[name]) > 64:
-                raise Invalid(f"{name}: longer than 64 characters")
-    for clock in linux.get("timeOffsets") or ():
-        if clock not in ("monotonic", "boottime"):
-            raise Invalid(f'linux.timeOffsets: "{clock}" is neither monotonic nor boottime')
-        _needs(kinds, "time", "linux.timeOffsets")
-        if kinds["time"]:
-            raise Invalid("linux.timeOffsets: those of a namespace that is joined cannot be changed")
-    if linux.get("netDevices"):
-        _needs(kinds, "network", "linux.netDevices")
-    for name in linux.get("sysctl") or ():
-        _check_sysctl(name, kinds)
+        if len(spec.get(name) or "") > 64:
+            raise Invalid(f"{name}: longer than 64 characters")
     if linux.get("resources") is not None:
         from estiva.runtime.cgroup.checks import check_resources
 
@@ -138,31 +119,6 @@ def _check_process(process: dict[str, Any]) -> None:
             raise Invalid(f"{where}: the soft limit of {limit['type']} is above the hard limit")
 
 
-def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
-    """Kind → path (``""``: a new one) of the namespaces that are not the host's."""
-    kinds: dict[str, str] = {}
-    for position, entry in enumerate(linux.get("namespaces") or ()):
-        if entry["type"] in kinds:
-            raise Invalid(f"linux.namespaces[{position}]: {entry['type']} is given twice")
-        kinds[entry["type"]] = entry.get("path") or ""
-    return kinds
-
-
-def _needs(kinds: dict[str, str], kind: str, field: str) -> None:
-    if kind not in kinds:
-        raise Invalid(f"{field}: needs a {kind} namespace in linux.namespaces", "else it would change the host's")
-
-
-def _check_ids(linux: dict[str, Any], kinds: dict[str, str]) -> None:
-    for field in ("uidMappings", "gidMappings"):
-        maps = linux.get(field)
-        if maps and "user" not in kinds:
-            raise Invalid(f"linux.{field}: needs a user namespace in linux.namespaces")
-        if not maps and kinds.get("user") == "":
-            raise Invalid(f"linux.{field}: is missing, so nobody has an id in the new user namespace")
-        _check_maps(maps or (), f"linux.{field}")
-
-
 def _check_maps(maps: Any, where: str) -> None:
     for position, entry in enumerate(maps):
         for side in ("containerID", "hostID"):
@@ -171,17 +127,6 @@ def _check_maps(maps: Any, where: str) -> None:
             for other, earlier in enumerate(maps[:position]):
                 if entry[side] < earlier[side] + earlier["size"] and earlier[side] < entry[side] + entry["size"]:
                     raise Invalid(f"{where}[{position}]: overlaps [{other}] in {side}")
-
-
-def _check_sysctl(name: str, kinds: dict[str, str]) -> None:
-    dotted = name.replace("/", ".")
-    for kind, prefixes in _SYSCTLS.items():
-        if any(dotted == prefix or (prefix.endswith(".") and dotted.startswith(prefix)) for prefix in prefixes):
-            _needs(kinds, kind, f"linux.sysctl.{name}")
-            if ".." in dotted:
-                break
-            return
-    raise Invalid(f"linux.sysctl.{name}: is not in a separate kernel namespace", "it would change the host's")
 
 
 def _check_mount(mount: dict[str, Any], where: str) -> None:

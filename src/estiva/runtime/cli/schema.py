@@ -92,7 +92,7 @@ CONFIG: dict[str, Any] = {
     "domainname": "text",
     "mounts": [
         {
-            "destination!": "path", "type": "text", "source": "text", "options": _TEXTS, "uidMappings": _ID_MAPS,
+            "destination!": "text", "type": "text", "source": "text", "options": _TEXTS, "uidMappings": _ID_MAPS,
             "gidMappings": _ID_MAPS,
         }
     ],
