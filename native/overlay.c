@@ -12,7 +12,8 @@
 static const char *options[64], *lowers[LIST_ROOM];
 static int fds[LIST_ROOM + 2], fd_count;
 
-static int takes_single_layers(void)
+/* Mapped layers are detached mounts, which overlayfs takes since 6.15. */
+static int takes_single_layers(int mapped)
 {
     struct { char system[65], node[65], release[65], version[65], machine[65], domain[65]; } name;
     long number[2] = { 0, 0 };
@@ -24,7 +25,7 @@ static int takes_single_layers(void)
         if (*at == '.')
             at++;
     }
-    return !OVERLAY_CLASSIC && (number[0] > 6 || (number[0] == 6 && number[1] >= 8));
+    return !OVERLAY_CLASSIC && (number[0] > 6 || (number[0] == 6 && number[1] >= (mapped ? 15 : 8)));
 }
 
 static void forget_descriptors(void)
@@ -97,6 +98,20 @@ static long layer_by_layer(const char *upper, const char *work, int user_namespa
     return done;
 }
 
+/* A comma ends an option unless it is quoted: a label for SELinux has one. */
+static void put_option(struct text *text, const char *option)
+{
+    const char *value = find_char(option, '=');
+    if (!value || !find_char(value, ',')) {
+        put(text, option);
+        return;
+    }
+    put_bytes(text, option, (size_t)(value + 1 - option));
+    put(text, "\"");
+    put(text, value + 1);
+    put(text, "\"");
+}
+
 /* mount(2), onto the topmost layer, for want of a better place; what was mounted is then taken from there. */
 static long by_option_text(const char *layers, const char *upper, const char *work)
 {
@@ -111,9 +126,9 @@ static long by_option_text(const char *layers, const char *upper, const char *wo
         put(&text, work);
     }
     for (const char **option = options; *option; option++) {
-        size += strlen(*option) + 1;
+        size += strlen(*option) + 3;
         put(&text, ",");
-        put(&text, *option);
+        put_option(&text, *option);
     }
     if (size >= sizeof text_buffer)
         return blame(-E2BIG, "overlay of so many layers", "");
@@ -244,7 +259,7 @@ long make_overlay(struct plan *args, int user_namespace)
         put(&marker, "/work/incompat/volatile");
         remove_tree(marker.at);
     }
-    long done = (takes_single_layers() ? layer_by_layer : classic)(upper, work, user_namespace);
+    long done = (takes_single_layers(user_namespace >= 0) ? layer_by_layer : classic)(upper, work, user_namespace);
     forget_descriptors();
     return done;
 }

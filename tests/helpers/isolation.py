@@ -23,7 +23,7 @@ from pathlib import Path
 from helpers import kernel
 
 #: what may be wanted of a v2 hierarchy; each is enabled if the machine offers it
-CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
+CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb", "rdma")
 
 
 class Hierarchy:

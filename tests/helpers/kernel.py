@@ -21,6 +21,9 @@ MS_BIND = 0x1000
 MNT_DETACH = 2
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
+#: of the running kernel, as (6, 12)
+RELEASE = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
