@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estiva.errors import Conflict, Invalid, Unsupported
-from estiva.runtime.cgroup import devicerules, driver, hierarchy, settings
+from estiva.runtime.cgroup import devicerules, driver, hierarchy, ownership, settings
 
 # The files a kernel 6.1 puts into a cgroup whose parent hands these controllers down.
 V2_FILES = {
@@ -499,3 +499,43 @@ def test_unified_names_an_unknown_controller_and_an_unknown_file(v2_tree):
         create(v2_tree, {"unified": {"memory.zzz": "1"}})
     create(v2_tree, {"memory": {"limit": 4096}, "unified": {"memory.max": "8192", "io.max": "8:0 rbps=1\n8:1 rbps=2"}})
     assert (v2_tree / "estiva/c/memory.max").read_text().startswith("8192")
+
+
+MOUNT = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "uid"),
+    [
+        ({}, 1000),
+        ({"mounts": [{**MOUNT, "options": ["ro"]}]}, None),
+        ({"mounts": []}, None),
+        ({"linux": {"namespaces": []}}, None),
+        ({"linux": {"namespaces": [{"type": "cgroup", "path": "/x"}]}}, None),
+        ({"process": {"user": {"uid": 0}}}, None),
+        (
+            {
+                "process": {"user": {"uid": 5}},
+                "linux": {
+                    "namespaces": [{"type": "cgroup"}],
+                    "uidMappings": [{"containerID": 0, "hostID": 100000, "size": 10}],
+                },
+            },
+            100005,
+        ),
+    ],
+)
+def test_the_cgroup_is_given_away_only_where_it_is_the_containers(tmp_path, changes, uid):
+    spec = {
+        "process": {"user": {"uid": 1000}},
+        "mounts": [MOUNT],
+        "linux": {"namespaces": [{"type": "cgroup"}]},
+        **changes,
+    }
+    assert ownership.owner(spec) == uid
+    if uid and os.geteuid() == 0:
+        for name in ("cgroup.procs", "memory.max"):
+            (tmp_path / name).write_text("")
+        ownership.give(str(tmp_path), uid)
+        owners = {path.name: path.stat().st_uid for path in (tmp_path, *tmp_path.iterdir())}
+        assert owners == {tmp_path.name: uid, "cgroup.procs": uid, "memory.max": 0}
