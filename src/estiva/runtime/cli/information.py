@@ -7,7 +7,7 @@ import sys
 
 from estiva.errors import Conflict
 from estiva.runtime import capabilities
-from estiva.runtime.cli.bundle import OCI_VERSION
+from estiva.runtime.cli.bundle import OCI_VERSION, OCI_VERSION_MIN
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
@@ -98,14 +98,15 @@ def features() -> dict[str, Any]:
     """The document that ``features`` prints."""
     from estiva import __version__
     from estiva.linux import landlock
-    from estiva.runtime import hooks, mount_options, settings
+    from estiva.runtime import compile_process, hooks, mount_options, settings
+    from estiva.runtime.cgroup import units
     from estiva.runtime.compile_namespaces import NAMESPACES
     from estiva.runtime.seccomp import FLAGS
     from estiva.runtime.seccomp_bpf import OPERATORS
     from estiva.runtime.seccomp_compiler import ACTIONS, ARCHITECTURES
 
     return {
-        "ociVersionMin": "1.0.0",
+        "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
         "hooks": list(hooks.NAMES),
         "mountOptions": mount_options.known(),
@@ -128,5 +129,11 @@ def features() -> dict[str, Any]:
             "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": True},
         },
-        "annotations": {"org.estiva.version": __version__, "org.estiva.landlock.abi": str(landlock.abi())},
+        "annotations": {
+            "org.estiva.version": __version__,
+            "org.estiva.landlock.abi": str(landlock.abi()),
+            "org.opencontainers.runc.checkpoint.enabled": "true",  # where callers look for it
+        },
+        # Those that change what is done; a name that ends in a dot stands for all that begin so.
+        "potentiallyUnsafeConfigAnnotations": [compile_process.ANNOTATION, units.ANNOTATION],
     }

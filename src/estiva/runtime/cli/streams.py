@@ -39,11 +39,13 @@ def passed_descriptors(options: Options, process: dict[str, Any], *, activated: 
         raise Invalid(f"option --preserve-fds: {more} is negative")
     for fd in range(FIRST, FIRST + sockets + more):
         try:
-            os.fstat(fd)
+            given = os.get_inheritable(fd)  # what we have opened ourselves is not
         except OSError:
+            given = False
+        if not given:
             raise Invalid(
                 f"passing on {sockets + more} descriptors: number {fd} is not open", "see --preserve-fds, $LISTEN_FDS"
-            ) from None
+            )
     return sockets + more
 
 
