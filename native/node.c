@@ -46,6 +46,30 @@ static long bind_device(const char *source, const char *path, unsigned mode, uns
            : done < 0      ? blame(done, "bind device", source) : 0;
 }
 
+/* Mode and owner for the node `last`, if it is that device: by its descriptor, for somebody who shares the directory may
+ * put a link in its place at any time. */
+static long take_node(long parent, const char *last, unsigned mode, unsigned major, unsigned minor, unsigned uid,
+                      unsigned gid)
+{
+    struct statx st;
+    long node = SYS(openat, parent, last, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (node < 0)
+        return node;
+    long done = SYS(statx, node, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &st);
+    if (done >= 0 && !is_device(&st, mode, major, minor))
+        done = -EEXIST;
+    if (done >= 0)
+        done = SYS(fchownat, node, "", uid, gid, AT_EMPTY_PATH);
+    if (done >= 0) { /* the mask had its say at creation */
+        TEXT(name, 32);
+        put(&name, "/proc/self/fd/");
+        put_number(&name, node);
+        done = SYS(fchmodat, AT_FDCWD, name.at, mode & 07777);
+    }
+    SYS(close, node);
+    return done;
+}
+
 /* A device node.  One that is there must be the same device (it keeps its place, and gets the mode and owner wanted);
  * anything else in its place is refused.  Where none can be made, the host's is bound.
  * runtime-spec config-linux.md "Devices" */
@@ -53,7 +77,6 @@ long device(struct plan *args)
 {
     const char *path = next_string(args);
     char last[256];
-    struct statx st;
     unsigned mode = (unsigned)next_int(args), major = (unsigned)next_int(args), minor = (unsigned)next_int(args);
     unsigned uid = (unsigned)next_int(args), gid = (unsigned)next_int(args);
     const char *source = next_string(args);
@@ -68,17 +91,11 @@ long device(struct plan *args)
         SYS(close, parent);
         return bind_device(path, path, mode, major, minor);
     }
-    if (done == -EEXIST && (done = SYS(statx, parent, last, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st)) >= 0 &&
-        !is_device(&st, mode, major, minor)) {
-        SYS(close, parent);
-        return blame(-EEXIST, "something else is in the place of device", path);
-    }
-    if (done >= 0)
-        done = SYS(fchownat, parent, last, uid, gid, AT_SYMLINK_NOFOLLOW);
-    if (done >= 0)
-        done = SYS(fchmodat, parent, last, mode & 07777); /* the mask had its say at creation */
+    if (done >= 0 || done == -EEXIST)
+        done = take_node(parent, last, mode, major, minor, uid, gid);
     SYS(close, parent);
-    return done < 0 ? blame(done, "mknod", path) : 0;
+    return done == -EEXIST ? blame(done, "something else is in the place of device", path)
+           : done < 0      ? blame(done, "mknod", path) : 0;
 }
 
 long make_dir(struct plan *args)
