@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from estiva.errors import EstivaError
+from estiva.errors import EstivaError, Invalid
 
 pytestmark = pytest.mark.needs_root
 
@@ -81,6 +81,14 @@ def test_a_link_that_leads_out_is_followed_inside_only(box, tmp_path):
 def test_a_magic_link_of_proc_is_refused(box):
     box.spec["linux"]["maskedPaths"] = ["/proc/self/root/etc"]
     with pytest.raises(EstivaError, match="mask /proc/self/root/etc"):
+        box.run("true")
+
+
+@pytest.mark.parametrize("field", ["maskedPaths", "readonlyPaths"])
+@pytest.mark.parametrize(("path", "words"), [("proc", "'proc' is not an absolute path"), ("//", "is the root itself")])
+def test_relative_paths_and_the_root_are_refused(box, field, path, words):
+    box.spec["linux"][field] = [path]
+    with pytest.raises(Invalid, match=f"linux.{field}: .*{words}"):
         box.run("true")
 
 

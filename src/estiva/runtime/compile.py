@@ -6,6 +6,7 @@ privileged before the drop.  runtime-spec config.md, config-linux.md
 
 from __future__ import annotations
 
+from estiva.errors import Invalid
 from estiva.runtime import plan
 from estiva.runtime.compile_devices import add_devices
 from estiva.runtime.compile_mounts import MountPlan, propagation_flags
@@ -92,9 +93,9 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     process = spec.get("process") or {}
     if process.get("terminal"):
         add_console(out, process, 1)
-    for path in linux.get("maskedPaths") or ():
+    for path in _paths(linux, "maskedPaths"):
         out.add(plan.MASK, path)
-    for path in linux.get("readonlyPaths") or ():
+    for path in _paths(linux, "readonlyPaths"):
         out.add(plan.READONLY, path)
     for key, value in sysctls(linux, namespaces):
         out.add(plan.SYSCTL, key, value)
@@ -106,6 +107,17 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.ROOT_READONLY)
     add_process(out, spec, process, around)
     return out
+
+
+def _paths(linux: dict[str, Any], field: str) -> Sequence[str]:
+    """The paths of a list; raises Invalid for relative ones, and the root, which would be hidden whole."""
+    paths: Sequence[str] = linux.get(field) or ()
+    for path in paths:
+        if not path.startswith("/"):
+            raise Invalid(f"linux.{field}: {path!r} is not an absolute path")
+        if not path.strip("/"):
+            raise Invalid(f"linux.{field}: {path!r} is the root itself")
+    return paths
 
 
 def _mounts(spec: dict[str, Any], around: Surroundings, namespaces: Namespaces) -> MountPlan:
