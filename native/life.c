@@ -266,9 +266,19 @@ static long follow_entered(struct life *life, int channel, int pid, int pid_fd)
     return named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
 }
 
+static long let_sync(struct life *life, int channel, int who)
+{
+    char say = SAY_GO;
+    long done = who == 1 ? move_devices(life->pid) : ask_owner('s', &life->pid, sizeof life->pid);
+    return done < 0 ? done : named(send_fd(channel, &say, 1, -1), "talk to", "the container's process");
+}
+
+/* Until its program runs, or it says that it is ready.  Once it has forked into the container, somebody there may speak in
+ * its name: what it has said is not heard twice, and only what can still be to come. */
 static long follow(struct life *life, int channel)
 {
     struct { char say; struct failure failure; } __attribute__((packed)) message;
+    int entered = 0, listened = 0, terminal = 0;
     for (;;) {
         int fd;
         long n = receive_fd(channel, &message, sizeof message, &fd);
@@ -276,24 +286,23 @@ static long follow(struct life *life, int channel)
             return named(n, "listen to", "the container's process");
         if (message.say == SAY_READY)
             return 0;
-        if (message.say == SAY_LISTENER && fd >= 0 && (n = pass_listener(life, channel, fd)) < 0)
-            return n;
-        if (message.say == SAY_ENTERED && (n = follow_entered(life, channel, message.failure.error, fd)) < 0)
-            return n;
-        if (message.say == SAY_TERMINAL && config.terminal && fd >= 0 && (n = take_terminal(life, fd)) < 0)
-            return n;
-        if (message.say == SAY_SYNC) {
-            char say = SAY_GO;
-            char who = ((const char *)&message)[1];
-            if ((n = who == 1 ? move_devices(life->pid) : ask_owner('s', &life->pid, sizeof life->pid)) < 0)
-                return n;
-            if ((n = send_fd(channel, &say, 1, -1)) < 0)
-                return blame(n, "talk to", "the container's process");
-        }
         if (message.say == SAY_FAILED) {
             failure = message.failure;
+            failure.error = failure.error > 0 && failure.error < 4096 ? failure.error : EPROTO;
             return -failure.error;
         }
+        if (message.say == SAY_LISTENER && fd >= 0 && config.agent_path && !listened++)
+            n = pass_listener(life, channel, fd);
+        else if (message.say == SAY_ENTERED && fd >= 0 && !entered++)
+            n = follow_entered(life, channel, message.failure.error, fd);
+        else if (message.say == SAY_TERMINAL && fd >= 0 && config.terminal && !entered && !terminal++)
+            n = take_terminal(life, fd);
+        else if (message.say == SAY_SYNC && !entered)
+            n = let_sync(life, channel, ((const char *)&message)[1]);
+        else
+            n = blame(-EPROTO, "listen to", "the container's process");
+        if (n < 0)
+            return n;
     }
 }
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from estiva.errors import CommandNotFound, Unavailable
 from estiva.runtime import capabilities, plan
 from estiva.runtime.compile import Surroundings
 from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.compile_namespaces import NAMESPACES
+from estiva.runtime.launch import launch
 from helpers.bundle import compile_probe
 
 pytestmark = pytest.mark.needs_root
@@ -188,3 +190,20 @@ def test_a_label_for_one_program(runtime):
     runtime.start("a")
     said = runtime("exec", "--apparmor", "docker-default", "a", "true", code=255)
     assert "process.apparmorProfile: this kernel has no AppArmor for docker-default" in said
+
+
+def test_whoever_speaks_in_the_name_of_a_process_inside_is_not_believed(tmp_path):
+    """Once inside, the line to the monitor is in a process that others may look into: a number is taken once."""
+    work = plan.Plan().add(plan.CLONE, 0, "", "", 0).add(plan.FORK_INSIDE, 0)
+    once = launch(plan.Plan().extend(work).add(plan.EXEC, ["/bin/true"], []), None, ["estiva-monitor"])
+    os.close(once.fd)
+    twice = work.add(plan.FORK_INSIDE, 0).add(plan.EXEC, ["/usr/bin/touch", f"{tmp_path}/ran"], [])
+    with pytest.raises(Unavailable, match="listen to the container's process: protocol error"):
+        launch(twice, None, ["estiva-monitor"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_an_image_calls_its_files_does_not_reach_the_terminal(box):
+    with pytest.raises(CommandNotFound) as failure:
+        box.run("/no/\x1b[2Jsuch")
+    assert str(failure.value).startswith("executable file '/no/?[2Jsuch' not found")

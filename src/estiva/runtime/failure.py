@@ -27,7 +27,11 @@ def decode(message: bytes) -> EstivaError:
     """The exception for a ``struct failure``: CommandNotFound or CommandNotExecutable where the program itself could
     not be executed, otherwise a kind by its errno, with the operation and the object in its words."""
     number, operation, _index, raw = _LAYOUT.unpack(message[: _LAYOUT.size])
-    text = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    # Names in it may be the image's: nothing of them is for the terminal to act upon.
+    text = "".join(
+        letter if letter.isprintable() or letter == "\n" else "?"
+        for letter in raw.split(b"\0", 1)[0].decode("utf-8", "replace")
+    )
     reason = os.strerror(number).lower()
     if operation in (plan.EXEC, plan.PROGRAM):
         return _exec_failure(number, text.removeprefix("exec "), reason)
