@@ -28,6 +28,8 @@ SCOPE = "estiva-c.scope"
 @pytest.fixture
 def unified():
     found = hierarchy.detect()
+    if os.path.isdir("/run/systemd/system"):
+        pytest.skip("systemd runs here: tests/vm/test_cgroups.py")
     if os.geteuid() != 0 or not found.v2 or not WORLD.cgroups_are_own:
         pytest.skip("needs root and a unified hierarchy")
     return hierarchy.Hierarchies({}, found.v2, found.v2_controllers)
@@ -176,7 +178,7 @@ def test_a_unit_of_that_name_is_reset_once_and_then_a_conflict(manager, unified)
     wait_until(lambda: placeholders() == [])
 
 
-@pytest.mark.parametrize("member", ["Subscribe", "Get", "AddMatch", "StartTransientUnit", "GetUnit"])
+@pytest.mark.parametrize("member", ["Subscribe", "Get", "AddMatch", "StartTransientUnit"])
 def test_a_refusal_at_any_step_leaves_nothing(manager, unified, member):
     manager.failures[member] = ("org.freedesktop.DBus.Error.AccessDenied", "not you")
     with pytest.raises((Unavailable, bus.BusError), match="not you"):
@@ -221,6 +223,17 @@ def test_impossible_resources_are_found_before_anything_is_made(manager, unified
     with pytest.raises(Invalid, match="not a list of numbers"):
         create(manager, unified, {"cpu": {"cpus": "x"}})
     assert "StartTransientUnit" not in manager.members()
+
+
+def test_a_systemd_outside_of_the_cgroup_namespace_is_not_used(manager, unified, monkeypatch):
+    monkeypatch.setattr(systemd, "own_paths", lambda name: {"": f"/../../system.slice/{SCOPE}"})
+    with pytest.raises(Unsupported, match="outside of this cgroup namespace"):
+        create(manager, unified)
+    wait_until(lambda: placeholders() == [])
+    monkeypatch.setattr(systemd, "own_paths", lambda name: {"": "/session"})
+    with pytest.raises(Unavailable, match='left its process in cgroup "/session"'):
+        create(manager, unified, name="other.scope")
+    wait_until(lambda: placeholders() == [])
 
 
 def test_many_at_once_each_get_their_own(manager, unified):

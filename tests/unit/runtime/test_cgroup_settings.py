@@ -163,7 +163,7 @@ def test_the_delegated_parent_is_the_highest_that_is_ours(v2_tree, tmp_path_fact
     (proc / "self").mkdir()
     (proc / "self/cgroup").write_text("1:name=systemd:/x\n0::/estiva/c\n")
     found = hierarchy.detect(str(v2_tree))
-    assert hierarchy.own_paths(str(proc)) == {"name=systemd": "/x", "": "/estiva/c"}
+    assert hierarchy.own_paths(f"{proc}/self/cgroup") == {"name=systemd": "/x", "": "/estiva/c"}
     assert hierarchy.delegated_parent(found, str(proc)) == "/estiva"
     denied = str(v2_tree / "estiva")
     monkeypatch.setattr(os, "access", lambda path, mode: not path.startswith(denied + "/cgroup"))

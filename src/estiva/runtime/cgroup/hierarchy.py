@@ -101,10 +101,13 @@ def _unescape(path: str) -> str:
     return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
 
 
-def own_paths(proc: str = "/proc") -> dict[str, str]:
-    """The cgroup of this process in each hierarchy: controller to path; ``""`` is the unified one.  cgroups(7)"""
+def own_paths(file_name: str = "/proc/self/cgroup") -> dict[str, str]:
+    """The cgroup of this process, or another, in each hierarchy: controller to path; ``""`` is the unified one.
+
+    A path outside of this process's cgroup namespace begins with ``/..``.  cgroups(7)
+    """
     result = {}
-    with open(f"{proc}/self/cgroup") as file:
+    with open(file_name) as file:
         for line in file:
             _, controllers, path = line.rstrip("\n").split(":", 2)
             for controller in controllers.split(","):
@@ -120,7 +123,7 @@ def delegated_parent(hierarchies: Hierarchies, proc: str = "/proc") -> str | Non
     """
     if not hierarchies.v2:
         return None
-    path = own_paths(proc).get("", "/")
+    path = own_paths(f"{proc}/self/cgroup").get("", "/")
     best = None
     while path not in ("/", ""):
         directory = hierarchies.v2 + path

@@ -23,7 +23,7 @@ from estiva.runtime.cgroup.checks import check_resources
 from estiva.runtime.cgroup.dbus import Variant
 from estiva.runtime.cgroup.files import failure
 from estiva.runtime.cgroup.handle import CgroupHandle, remove_parents, remove_tree
-from estiva.runtime.cgroup.hierarchy import delegated_parent
+from estiva.runtime.cgroup.hierarchy import delegated_parent, own_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,8 @@ def create(
         pid, held = _place_holder()
         try:
             properties = units.scope_properties(f"estiva container {unit.name}", unit_name.slice, pid, version, v2)
-            path = _start(bus, unit.name, {**properties, **extra})
+            _start(bus, unit.name, {**properties, **extra})
+            path = _path_of(pid, unit.name, v2)
         except BaseException:
             os.close(held)
             raise
@@ -236,8 +237,8 @@ def _version(bus: Bus) -> int:
     return int(digits[:count] or 0)
 
 
-def _start(bus: Bus, name: str, properties: Properties) -> str:
-    """Start a transient unit and wait until it is there; returns its cgroup, as the machine's hierarchies name it."""
+def _start(bus: Bus, name: str, properties: Properties) -> None:
+    """Start a transient unit and wait until it is there."""
     bus.listen(_MANAGER, "JobRemoved")
     bus.call(_MANAGER_PATH, _MANAGER, "Subscribe")
     arguments: list[Any] = [name, "replace", list(properties.items()), []]
@@ -255,15 +256,22 @@ def _start(bus: Bus, name: str, properties: Properties) -> str:
     if result != "done":
         _reset(bus, name)
         raise Unavailable(f'starting unit "{name}": systemd says "{result}"', f"see journalctl --unit={name}")
+
+
+def _path_of(pid: int, name: str, v2: bool) -> str:
+    """The cgroup into which systemd has put process *pid*, as the hierarchies that are mounted here name it."""
     try:
-        (path,) = bus.call(_MANAGER_PATH, _MANAGER, "GetUnit", "s", [name])
-        interface = "org.freedesktop.systemd1.Scope"
-        (value,) = bus.call(path, "org.freedesktop.DBus.Properties", "Get", "ss", [interface, "ControlGroup"])
-    except BusError as error:
-        raise Unavailable(f'starting unit "{name}": it ended at once: {error.text}') from error
-    if not value.value:
-        raise Unavailable(f'starting unit "{name}": systemd gave it no cgroup')
-    return str(value.value)
+        path = own_paths(f"/proc/{pid}/cgroup").get("" if v2 else "name=systemd", "")
+    except FileNotFoundError:
+        raise Unavailable(f'starting unit "{name}": it ended at once') from None
+    if path.startswith("/.."):
+        raise Unsupported(
+            f'starting unit "{name}": its cgroup is outside of this cgroup namespace, and cannot be managed from here',
+            "use the cgroupfs manager inside containers",
+        )
+    if path.rpartition("/")[2] != name:
+        raise Unavailable(f'starting unit "{name}": systemd left its process in cgroup "{path}"')
+    return path
 
 
 def _job_result(bus: Bus, job: str) -> str:
