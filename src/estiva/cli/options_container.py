@@ -6,6 +6,8 @@ have a function in :data:`MEANING`.
 
 from __future__ import annotations
 
+import os
+
 from estiva.cli.parser import Option
 from estiva.engine.options import FIELDS, ContainerOptions, MountOption
 from estiva.engine.spec import environment, mountparse
@@ -232,6 +234,12 @@ def _pairs(option: str) -> Callable[[list[str]], dict[str, str]]:
     return translate
 
 
+def _security_options(words: list[str]) -> list[str]:
+    """With the path of a profile to learn made absolute: later commands have other working directories."""
+    learn = "seccomp=learn:"
+    return [learn + os.path.abspath(word[len(learn) :]) if word.startswith(learn) else word for word in words]
+
+
 def _memory_swap(text: str) -> int:
     return -1 if text == "-1" else parse_bytes(text)
 
@@ -331,6 +339,7 @@ MEANING: dict[str, Callable[[Any], Any]] = {
     "pid": _mode("pid"),
     "pull": _pull,
     "restart": _restart,
+    "security-opt": _security_options,
     "shm-size": parse_bytes,
     "stop-signal": _checked(_check_signal),
     "sysctl": _pairs("sysctl"),

@@ -11,6 +11,7 @@ from estiva.engine.hostfacts import read_or_empty
 from estiva.engine.locks import ContainerLock, hold_monitor_lock, wait_for_monitor
 from estiva.engine.rootfiles import write_files
 from estiva.engine.spec.mounts import SHM, overlay_place
+from estiva.engine.spec.security import learned_profile
 from estiva.errors import Conflict, NotFound, Unsupported
 from estiva.monitor.client import Attachment
 from estiva.runtime.cgroup.hierarchy import detect
@@ -64,6 +65,7 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         raise Conflict(f"starting container {container.name}: its monitor is still at work", "try again")
     lease = None
     cgroup = None
+    learning = -1
     try:
         lease = engine.store.layers.acquire(container.details["diff_ids"], mount=False)
         spec = _prepare(container, lease, terminal_size)
@@ -81,6 +83,8 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         work = _plan(container, spec, lease, hierarchies, cgroup, len(keep))
         keep += range(3, 3 + container.options.preserve_fds)
         _forget_end(container)
+        if learned_profile(container.options):
+            learning = _learn(container, spec)
         launched = launch(work, monitor, [f"estiva-monitor {container.name}"], attach=attach, keep=keep)
         cgroup.release()
     except BaseException:
@@ -89,6 +93,8 @@ def _start_locked(container: Container, attach: bool, terminal_size: os.terminal
         raise
     finally:
         os.close(lock)
+        if learning >= 0:
+            os.close(learning)
         if lease is not None:
             lease.close()
     _note_start(container, launched.pid)
@@ -217,6 +223,8 @@ def _plan(
 
         if LANDLOCK in spec["annotations"]:
             raise Unsupported(f"Landlock rules: runtime {runtime!r} does not know them", "leave out --runtime")
+        if learned_profile(options):
+            raise Unsupported(f"learning a seccomp profile: not with runtime {runtime!r}", "leave out --runtime")
         return compile_foreign(container, spec, around, runtime, cgroup.path)
     add_seccomp(container, spec, around)
     return compile_plan(spec, around)
@@ -226,9 +234,21 @@ def _runtime(container: Container) -> str:
     return container.options.runtime or container.engine.settings.runtime
 
 
+def _learn(container: Container, spec: dict[str, Any]) -> int:
+    """Start the agent that writes the profile; the descriptor is for who launches to close."""
+    from estiva.runtime.learning import start_agent
+
+    file, run_dir = learned_profile(container.options), container.run_dir
+    return start_agent(spec["linux"].get("seccomp"), file, run_dir, lock=f"{run_dir}/lock")
+
+
 def add_seccomp(container: Container, spec: dict[str, Any], around: Surroundings, pid: int = 0) -> None:
     """The container's filter as *around* wants it; *pid* is the first process, if a further program is to be run."""
     seccomp = spec["linux"].get("seccomp")
+    if learned_profile(container.options):
+        from estiva.runtime.learning import watched
+
+        seccomp = watched(seccomp, container.run_dir)
     if not seccomp:
         return
     around.seccomp = compile_cached(seccomp, f"{container.engine.settings.run_root}/seccomp")

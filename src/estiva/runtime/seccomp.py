@@ -29,6 +29,7 @@ FLAGS = {
 NEW_LISTENER = 8
 _WAIT_KILLABLE_RECV = 32
 _NOTIFY = "SCMP_ACT_NOTIFY"
+_NOT_IN_PROGRAM = frozenset(("flags", "listenerPath", "listenerMetadata"))
 
 
 def filter_flags(seccomp: dict[str, Any]) -> int:
@@ -102,9 +103,10 @@ def compile_cached(seccomp: dict[str, Any], cache_dir: str | None, machine: str 
 
 
 def cache_key(seccomp: dict[str, Any], machine: str) -> str:
-    """A hexadecimal SHA-256 that changes with whatever changes the program."""
+    """A hexadecimal SHA-256 that changes with whatever changes the program; where the agent is does not."""
     sha256 = _sha256()
-    text = json.dumps([COMPILER, machine, seccomp], sort_keys=True, separators=(",", ":"))
+    program = {key: value for key, value in seccomp.items() if key not in _NOT_IN_PROGRAM}
+    text = json.dumps([COMPILER, machine, program], sort_keys=True, separators=(",", ":"))
     digest: str = sha256(text.encode()).hexdigest()
     return digest
 

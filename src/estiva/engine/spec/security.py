@@ -24,6 +24,7 @@ MASKED = (
     "/sys/devices/virtual/powercap", "/sys/firmware", SELINUX,
 )  # fmt: skip
 READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+LEARN = "learn:"
 OPTIONS = ("apparmor", "label", "landlock", "mask", "no-new-privileges", "proc-opts", "seccomp", "unmask")
 
 
@@ -69,13 +70,26 @@ def capability_sets(options: ContainerOptions, context: Context) -> dict[str, li
 
 def seccomp(options: ContainerOptions, context: Context) -> dict[str, Any] | None:
     """The ``linux.seccomp`` section; None for no filter at all."""
-    chosen = security_options(options).get("seccomp", [""])[-1] or str(context.conf.get("seccomp_profile") or "")
+    chosen = security_options(options).get("seccomp", [""])[-1]
+    if learned_profile(options):  # what it may do meanwhile is what it may do by default
+        chosen = ""
+    chosen = chosen or str(context.conf.get("seccomp_profile") or "")
     if chosen == "unconfined" or (options.privileged and not chosen):
         return None
     from estiva.runtime import seccomp_profile
 
     profile = seccomp_profile.load_profile(chosen) if chosen else seccomp_profile.load_profile()
     return seccomp_profile.resolve(profile, bounding_set(options, context), context.host.arch)
+
+
+def learned_profile(options: ContainerOptions) -> str:
+    """The file of ``seccomp=learn:FILE``, ``""`` if no profile is to be learned."""
+    chosen = security_options(options).get("seccomp", [""])[-1]
+    if not chosen.startswith(LEARN):
+        return ""
+    if not chosen[len(LEARN) :].startswith("/"):
+        raise Invalid(f"security option seccomp={chosen}: not an absolute path")
+    return chosen[len(LEARN) :]
 
 
 def annotated(options: ContainerOptions) -> dict[str, str]:

@@ -48,6 +48,7 @@ GLOBAL: tuple[Row, ...] = (
     ("systemd-cgroup", "", SWITCH, "", "let systemd make the cgroups; linux.cgroupsPath is then slice:prefix:name"),
     ("cgroup-manager", "", VALUE, "NAME", "cgroupfs (default), systemd (as --systemd-cgroup) or disabled"),
     ("rootless", "", VALUE, "WHETHER", "pass over limits that may not be set: true, false or auto (default)"),
+    ("learn-seccomp", "", VALUE, "FILE", "write a seccomp profile of what new containers do to this file"),
     ("criu", "", VALUE, "PROGRAM", "the criu to use (default: criu)"),
     ("help", "h", SWITCH, "", "show this help"),
     ("version", "v", SWITCH, "", "show the version"),

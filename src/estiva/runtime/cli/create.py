@@ -88,6 +88,13 @@ def make(
     """
     hierarchies = hierarchy.detect()
     where = cgroups.place(context, hierarchies, spec, container_id)
+    base = (spec.get("linux") or {}).get("seccomp")
+    if context.learn:
+        from estiva.runtime.learning import watched
+
+        directory_of_record = f"{context.root}/{records.check_id(container_id)}"
+        spec["linux"] = {**(spec.get("linux") or {}), "seccomp": watched(base, directory_of_record)}
+    learning = -1
     record = records.new(context.root, container_id, spec, directory, where.fields())
     made = Made(record, driver.open_handle(hierarchies, ""))
     try:
@@ -97,6 +104,10 @@ def make(
         made.handle = cgroups.create(where, hierarchies, spec)
         record.fields["cgroup_path"] = made.handle.path
         _resource_director(record, spec)
+        if context.learn:
+            from estiva.runtime.learning import start_agent
+
+            learning = start_agent(base, context.learn, record.directory)
         if restore is None:
             launched = _launch(context, made, spec, hierarchies, making)
         else:
@@ -124,6 +135,9 @@ def make(
             run_hooks(record, spec, ("poststop",), "stopped")
         record.remove()
         raise
+    finally:
+        if learning >= 0:
+            os.close(learning)
     record.unlock()
     return made
 

@@ -23,9 +23,10 @@ _HELP = ("help", "h", SWITCH, "", "")
 
 class Context:
     """What the global options say.  ``root``: absolute · ``cgroup_manager``: ``cgroupfs``, ``systemd`` or ``disabled``
-    · ``rootless``: limits that may not be set are passed over; None: find out · ``criu``: program."""
+    · ``rootless``: limits that may not be set are passed over; None: find out · ``criu``: program · ``learn``:
+    file for a seccomp profile to be learned."""
 
-    __slots__ = ("cgroup_manager", "criu", "log", "root", "rootless")
+    __slots__ = ("cgroup_manager", "criu", "learn", "log", "root", "rootless")
 
     def __init__(self, options: Options, log: Log) -> None:
         from estiva.runtime.cli.records import default_root
@@ -33,6 +34,7 @@ class Context:
         self.root = os.path.abspath(options.text("root") or default_root())
         self.log = log
         self.criu = options.text("criu") or "criu"
+        self.learn = os.path.abspath(options.text("learn-seccomp")) if options.text("learn-seccomp") else ""
         self.cgroup_manager = options.text("cgroup-manager") or "cgroupfs"
         if options.switch("systemd-cgroup"):
             self.cgroup_manager = "systemd"
