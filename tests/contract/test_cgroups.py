@@ -14,6 +14,7 @@ from estiva.errors import Conflict, Invalid, Unsupported
 from estiva.runtime.cgroup import apply, driver, hierarchy
 from estiva.runtime.cgroup import handle as handle_module
 from estiva.runtime.cgroup.files import read_text, write_text
+from helpers.isolation import WORLD
 
 pytestmark = pytest.mark.needs_root
 
@@ -533,3 +534,44 @@ def test_programs_of_others_stay_and_ours_is_replaced(hierarchies, make):
     finally:
         os.close(fd)
     assert output(handle, OPENS) == (0, "1 1 0 0 1 1")
+
+
+def test_inside_a_container_processes_make_room_at_the_root(hierarchies, make):
+    """The root of a cgroup namespace is a cgroup like others: it cannot have processes and hand controllers down."""
+    found = unified_only()
+    if not found.v2 or not os.path.exists(f"{found.v2}/cgroup.type") or not WORLD.cgroups_are_own:
+        pytest.skip("needs a cgroup namespace of its own, and v2")
+    enabled = read_text(f"{found.v2}/cgroup.subtree_control").split()
+    if "hugetlb" not in enabled and "pids" not in enabled:
+        pytest.skip("the unified hierarchy hands out neither pids nor hugetlb")
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        for controller in enabled:
+            write_text(f"{found.v2}/cgroup.subtree_control", f"-{controller}")
+        write_text(f"{found.v2}/cgroup.procs", str(process.pid))
+        file = "pids.max" if "pids" in enabled else "hugetlb.2MB.max"
+        handle = make({"unified": {file: "0"}}, among=found)
+        assert read_text(f"{handle.v2_dir}/{file}") == "0"
+        assert read_text(f"{found.v2}/{driver.ROOM}/cgroup.procs") == str(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+        handle_module.remove_tree(f"{found.v2}/{driver.ROOM}")
+        for controller in enabled:
+            write_text(f"{found.v2}/cgroup.subtree_control", f"+{controller}")
+
+
+def test_what_an_ordinary_user_may_not_join_is_passed_over(hierarchies, make, monkeypatch):
+    """On v1 an administrator may have given the user a directory of some hierarchies."""
+    first, *others = hierarchies.mounts()
+    if not others:
+        pytest.skip("there is one hierarchy only")
+    real = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: real(path, mode) and not (mode == os.W_OK and path.startswith(first + "/"))
+    )
+    handle = driver.create(hierarchies, f"{PARENT}/c", {}, rootless=True)
+    assert handle.dirs == [mount + f"{PARENT}/c" for mount in others]
+    handle.remove()
+    handle_module.remove_tree(f"{first}{PARENT}/c")
+    handle_module.remove_parents(f"{first}{PARENT}/c")

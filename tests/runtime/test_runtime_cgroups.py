@@ -83,15 +83,21 @@ FORKER = """awk 'BEGIN { while (1) system("sleep 9 & sleep 9 &") }'"""
 BOMB = ("sh", "-c", f"exec >/dev/null 2>&1; for i in 1 2 3 4 5 6 7 8; do {FORKER} & done; while :; do wait; done")
 
 
-def test_a_container_that_forks_as_fast_as_it_can_is_ended(runtime):
+@pytest.mark.parametrize("how", [(), ("--all",)])
+def test_a_container_that_forks_as_fast_as_it_can_is_ended(runtime, how):
     runtime.spec["linux"]["resources"]["pids"] = {"limit": 300}
     runtime.spec["linux"]["namespaces"] = [e for e in runtime.spec["linux"]["namespaces"] if e["type"] != "pid"]
     runtime.spec["mounts"] = [mount for mount in runtime.spec["mounts"] if mount["type"] != "proc"]
     runtime.spec["linux"]["maskedPaths"] = runtime.spec["linux"]["readonlyPaths"] = []
     runtime.start("a", *BOMB)
     time.sleep(1)
-    runtime("kill", "--all", "a", "KILL")
+    runtime("kill", *how, "a", "KILL")
     runtime.await_status("a", "stopped")
+    base = (FOUND.v2 or FOUND.mounts()[0]) + "/estiva/a"
+    deadline = time.monotonic() + 20
+    while read_text(f"{base}/cgroup.procs"):
+        assert time.monotonic() < deadline, "the others are gone, too, without a pid namespace"
+        time.sleep(0.05)
     runtime("delete", "a")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estiva.errors import Conflict, Invalid, Unsupported
-from estiva.runtime.cgroup import devicerules, driver, hierarchy, ownership, settings
+from estiva.runtime.cgroup import detail, devicerules, driver, hierarchy, ownership, settings
 
 # The files a kernel 6.1 puts into a cgroup whose parent hands these controllers down.
 V2_FILES = {
@@ -539,3 +539,38 @@ def test_the_cgroup_is_given_away_only_where_it_is_the_containers(tmp_path, chan
         ownership.give(str(tmp_path), uid)
         owners = {path.name: path.stat().st_uid for path in (tmp_path, *tmp_path.iterdir())}
         assert owners == {tmp_path.name: uid, "cgroup.procs": uid, "memory.max": 0}
+
+
+def test_every_counter_of_v2_is_in_the_shape_of_runcs_events(v2_tree):
+    directory = v2_tree / "estiva/c"
+    (directory / "cpu.pressure").write_text(
+        "some avg10=1.50 avg60=0.20 avg300=0.00 total=17\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n"
+    )
+    (directory / "cpuset.cpus.effective").write_text("0-2,5\n")
+    (directory / "cpuset.mems.effective").write_text("0\n")
+    (directory / "hugetlb.2MB.max").write_text("4194304\n")
+    (directory / "hugetlb.2MB.current").write_text("2097152\n")
+    (directory / "hugetlb.2MB.events").write_text("max 3\n")
+    found = detail.detail(create(v2_tree, {}))
+    assert found["cpu"] == {
+        "usage": {"total": 1_500_000, "kernel": 500_000, "user": 1_000_000},
+        "throttling": {"throttledTime": 7000},
+        "psi": {
+            "some": {"avg10": 1.5, "avg60": 0.2, "avg300": 0.0, "total": 17},
+            "full": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 3},
+        },
+    }
+    assert (found["cpuset"]["cpus"], found["cpuset"]["mems"]) == ([0, 1, 2, 5], [0])
+    memory = found["memory"]
+    assert memory["cache"] == 524288
+    assert memory["usage"] == {"limit": detail.NO_LIMIT, "usage": 1048576, "max": 2097152, "failcnt": 3}
+    assert memory["swap"] == {"limit": detail.NO_LIMIT, "usage": 1048576, "failcnt": 0}
+    assert memory["raw"]["anon"] == 524288
+    assert memory["event_count"] == {"max": 3, "oom": 1, "oom_kill": 2}
+    assert found["pids"] == {"current": 4}
+    assert found["blkio"]["ioServiceBytesRecursive"][:2] == [
+        {"major": 8, "op": "Read", "value": 4096},
+        {"major": 8, "op": "Write", "value": 8192},
+    ]
+    assert found["blkio"]["ioServicedRecursive"][0] == {"major": 8, "op": "Read", "value": 1}
+    assert found["hugetlb"] == {"2MB": {"usage": 2097152, "failcnt": 3}}

@@ -51,7 +51,8 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
         for mount in hierarchies.mounts() if path else ():
             try:
                 make_directory(hierarchies, mount, path, made)
-                mounts.append(mount)
+                if not rootless or os.access(f"{mount}{path}/cgroup.procs", os.W_OK):
+                    mounts.append(mount)
             except OSError as error:
                 if not (rootless and error.errno in _PERMISSION):
                     raise failure(f"making cgroup {mount}{path}", error) from error
@@ -239,7 +240,8 @@ def _make_room(root: str) -> None:
     os.makedirs(room, 0o755, exist_ok=True)
     for pid in read_text(f"{root}/cgroup.procs").split():
         try:
-            write_text(f"{room}/cgroup.procs", pid)
+            if pid != "0":  # of another pid namespace; to the kernel it would mean this process
+                write_text(f"{room}/cgroup.procs", pid)
         except ProcessLookupError:
             continue
 

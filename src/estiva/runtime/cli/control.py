@@ -72,6 +72,8 @@ def signal_number(text: str) -> int:
 def kill(record: Record, text: str, everyone: bool) -> None:
     """Send a signal to the container's process, or with *everyone* to all in its cgroup."""
     number = signal_number(text)
+    if number == SIGKILL and record.alive() and not _has_pid_namespace(record):
+        everyone = True  # else its first process would end and the others stay
     gone = Conflict(f'killing container "{record.container_id}": container not running')
     if everyone:
         handle = record.cgroup()
@@ -97,6 +99,12 @@ def kill(record: Record, text: str, everyone: bool) -> None:
         raise gone from None
     finally:
         os.close(pidfd)
+
+
+def _has_pid_namespace(record: Record) -> bool:
+    """Whether the kernel ends the other processes with the first."""
+    namespaces = (record.config().get("linux") or {}).get("namespaces") or ()
+    return any(entry.get("type") == "pid" and not entry.get("path") for entry in namespaces)
 
 
 def delete(root: str, container_id: str, force: bool) -> None:
