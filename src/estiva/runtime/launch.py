@@ -81,12 +81,14 @@ class MonitorSpec:
 
 class Launched:
     """A program that runs: its ``pid`` in this process's pid namespace, and ``fd``, the owner's line to its monitor
-    (see ``monitor/client.py``) or, of a child, the pipe for :func:`confirm`; the caller closes it."""
+    (see ``monitor/client.py``), which the caller closes, or, of a child, the pipe for :func:`confirm`, which
+    :func:`settle` closes."""
 
-    __slots__ = ("fd", "pid")
+    __slots__ = ("fd", "helper_pid", "pid")
 
     def __init__(self, pid: int, fd: int) -> None:
         self.pid = pid
+        self.helper_pid = 0  # of a child, until settle()
         self.fd = fd
 
 
@@ -191,7 +193,7 @@ def launch_child(
                 else:
                     made(launched)
             message = receive(ours, 4096)
-        helper.wait(helper_pid)
+        launched.helper_pid = helper_pid
         if message[:1] == b"f":
             raise decode(message[1:])
         if message[:1] != b"p":
@@ -201,11 +203,19 @@ def launch_child(
         if launched.pid:
             os.kill(launched.pid, _SIGKILL)  # ours, and not waited for yet: the number is still its own
             helper.wait(launched.pid)
+        if launched.pid or launched.helper_pid:
             helper.wait(helper_pid)
         raise
     finally:
         os.close(ours)
     return launched
+
+
+def settle(launched: Launched) -> None:
+    """Be done with launching a child: the helper, which had to take its leave, is waited for only now."""
+    os.close(launched.fd)
+    if launched.helper_pid:
+        helper.wait(launched.helper_pid)
 
 
 def confirm(launched: Launched) -> None:

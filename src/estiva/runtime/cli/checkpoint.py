@@ -161,7 +161,7 @@ def command_restore(context: Context, options: Options) -> int:
     detached = options.switch("detach")
     from estiva.runtime.cli.foreground import Streams, wait
 
-    streams = Streams(terminal=False)
+    streams = Streams()
     try:
         made = make(
             context,

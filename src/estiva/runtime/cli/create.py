@@ -15,7 +15,7 @@ from estiva.runtime.cgroup import driver, hierarchy, mounts
 from estiva.runtime.cli import bundle, cgroups, possible, records
 from estiva.runtime.compile import Surroundings, compile_plan
 from estiva.runtime.helper import KEEP_FROM
-from estiva.runtime.launch import Launched, confirm, launch_child
+from estiva.runtime.launch import Launched, confirm, launch_child, settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,14 +35,15 @@ SIGKILL = 9  # the signal module would bring enum
 class Making:
     """How a container is to be made.  ``console``: a socket that gets the terminal's master · ``pass_fds``: how many
     descriptors after the standard streams the program gets · ``wait``: for ``start`` · ``no_pivot`` · ``keyring``: a
-    new one."""
+    new one · ``begun``: called while the process sets itself up."""
 
-    __slots__ = ("console", "keyring", "no_pivot", "pass_fds", "pid_file", "wait")
+    __slots__ = ("begun", "console", "keyring", "no_pivot", "pass_fds", "pid_file", "wait")
 
     def __init__(self, options: Options, wait: bool) -> None:
         path = options.text("console-socket")
         self.console = os.path.abspath(path) if path else ""
         self.pass_fds = 0
+        self.begun: Callable[[], None] | None = None
         self.wait = wait
         self.no_pivot = options.switch("no-pivot")
         self.pid_file = os.path.abspath(options.text("pid-file")) if options.text("pid-file") else ""
@@ -127,7 +128,7 @@ def make(
             os.waitpid(launched.pid, 0)
             raise
         finally:
-            os.close(launched.fd)
+            settle(launched)
     except BaseException:
         made.handle.remove(kill=record.may_have_processes)
         record.leave_resource_director()
@@ -185,6 +186,8 @@ def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hie
             Group(**record.fields["intel_rdt"]).join(launched.pid)
         if not making.wait:
             confirm(launched)
+        if making.begun:
+            making.begun()
 
     return launch_child(
         work,

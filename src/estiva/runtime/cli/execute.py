@@ -8,12 +8,12 @@ from estiva.errors import Conflict, Denied, Invalid, NotFound
 from estiva.runtime import capabilities
 from estiva.runtime.cli import cgroups, records
 from estiva.runtime.cli.bundle import check_process
-from estiva.runtime.cli.create import adapt, surroundings
+from estiva.runtime.cli.create import SIGKILL, adapt, surroundings
 from estiva.runtime.cli.streams import check_console, passed_descriptors
 from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.helper import KEEP_FROM
-from estiva.runtime.launch import confirm, launch_child
+from estiva.runtime.launch import confirm, launch_child, settle
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
@@ -46,12 +46,17 @@ def command_exec(context: Context, options: Options) -> int:
     if not detached:
         from estiva.runtime.cli.foreground import Streams
 
-        streams = Streams(terminal=terminal)
-        console = streams.console.path if streams.console else ""
+        given = None
+        if terminal:
+            from estiva.runtime.cli.console import Console
+
+            given = Console()
+            console = given.path
+        streams = Streams(given)
     try:
         pid = execute(context, record, spec, process, procs, console=console, pass_fds=pass_fds)
         if options.text("pid-file"):
-            records.write_whole(os.path.abspath(options.text("pid-file")), str(pid))
+            _write_pid_file(os.path.abspath(options.text("pid-file")), pid)
         if streams is None:
             return 0
         from estiva.runtime.cli.foreground import wait
@@ -60,6 +65,16 @@ def command_exec(context: Context, options: Options) -> int:
     finally:
         if streams:
             streams.close()
+
+
+def _write_pid_file(path: str, pid: int) -> None:
+    """A process that cannot be told of is not left."""
+    try:
+        records.write_whole(path, str(pid))
+    except OSError:
+        os.kill(pid, SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _check_status(record: Record, ignore_paused: bool) -> None:
@@ -201,7 +216,7 @@ def execute(
         raise
     finally:
         os.close(pidfd)
-    os.close(launched.fd)
+    settle(launched)
     return launched.pid
 
 

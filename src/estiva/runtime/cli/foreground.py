@@ -10,6 +10,7 @@ from estiva.monitor.foreground import RawTerminal, Signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from estiva.runtime.cli.console import Console
     from estiva.runtime.cli.notify import Proxy
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -17,17 +18,17 @@ SIGWINCH = 28  # the signal module would bring enum
 
 
 class Streams:
-    """What connects this process with a program in the foreground, made before the program is: signals that come from
-    now on are for it.  ``console``: where its terminal arrives · ``notify``: passes its notifications on ·
+    """What connects this process with a program in the foreground, made before that runs: signals that come from now on
+    are for it.  ``console``: where its terminal arrives · ``notify``: passes its notifications on ·
     ``subreaper``: its orphans become ours."""
 
     __slots__ = ("console", "notify", "signals", "subreaper")
 
-    def __init__(self, *, terminal: bool, subreaper: bool = False) -> None:
-        self.console = Console() if terminal else None
+    def __init__(self, console: Console | None = None, *, subreaper: bool = False) -> None:
+        self.console = console
         self.notify: Proxy | None = None
         self.subreaper = subreaper
-        self.signals = Signals(proxy=True, terminal=terminal)
+        self.signals = Signals(proxy=True, terminal=console is not None)
         if subreaper:
             _become_subreaper()
 
@@ -46,40 +47,6 @@ def _become_subreaper() -> None:
     from estiva.linux.libc import check, libc
 
     check(libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_long(1), 0, 0, 0), "prctl", "PR_SET_CHILD_SUBREAPER")
-
-
-class Console:
-    """A socket on which the helper delivers the master of a new terminal."""
-
-    __slots__ = ("_directory", "_socket", "path")
-
-    def __init__(self) -> None:
-        import socket
-        import tempfile
-
-        self._directory = tempfile.mkdtemp(prefix="estiva-console-")
-        self.path = f"{self._directory}/socket"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(self.path)
-        self._socket.listen(1)
-
-    def receive(self) -> int:
-        """The master (close-on-exec); the caller closes it."""
-        import socket
-
-        connection, _ = self._socket.accept()
-        with connection:
-            _, fds, _, _ = socket.recv_fds(connection, 64, 1)
-        os.set_inheritable(fds[0], False)
-        return fds[0]
-
-    def close(self) -> None:
-        self._socket.close()
-        for remove, path in ((os.unlink, self.path), (os.rmdir, self._directory)):
-            try:
-                remove(path)
-            except FileNotFoundError:
-                continue
 
 
 def wait(pid: int, streams: Streams) -> int:
