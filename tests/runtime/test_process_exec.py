@@ -38,6 +38,13 @@ def test_who_may_trace_sees_nothing_in_a_joining_process_but_what_the_program_ha
         "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}],
     }
     runtime.process(probe, "watch:/tmp/end", noNewPrivileges=no_new_privileges)
+    mask, foreign, descriptors = watched(runtime)
+    assert set(capabilities.names(int(mask, 16))) == {"CAP_SYS_PTRACE", "CAP_CHOWN"}
+    assert (foreign, descriptors) == ("0", "0")
+
+
+def watched(runtime):
+    """What `watch` of probe.c, which is the container's process, saw while 25 programs were executed beside it."""
     with open(runtime.bundle / "seen", "w") as seen:
         runtime.create("a", output=seen)
     runtime("start", "a")
@@ -47,9 +54,22 @@ def test_who_may_trace_sees_nothing_in_a_joining_process_but_what_the_program_ha
     runtime.await_status("a", "stopped")
     text = (runtime.bundle / "seen").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("permitted=")]
-    mask, foreign, descriptors = (word.partition("=")[2] for word in line.split())
-    assert set(capabilities.names(int(mask, 16))) == {"CAP_SYS_PTRACE", "CAP_CHOWN"}
-    assert (foreign, descriptors) == ("0", "0"), text
+    return [word.partition("=")[2] for word in line.split()]
+
+
+def test_root_of_a_user_namespace_cannot_look_into_a_joining_process(runtime):
+    """Born inside with all that root has, it is not dumpable: only its status, which everybody may read, is seen."""
+    for path in (runtime.bundle, *runtime.bundle.parents):
+        if path not in (Path("/tmp"), Path("/")):
+            path.chmod(0o755)
+    (runtime.bundle / "rootfs/tmp").chmod(0o777)
+    probe = compile_probe(runtime.bundle / "rootfs")
+    give(runtime, "CAP_SYS_PTRACE", "CAP_CHOWN")
+    runtime.spec["linux"]["namespaces"].append({"type": "user"})
+    for kind in ("uid", "gid"):
+        runtime.spec["linux"][f"{kind}Mappings"] = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+    runtime.process(probe, "watch:/tmp/end")
+    assert watched(runtime)[1:] == ["0", "0"]
 
 
 def test_the_joining_process_enters_the_pid_namespace_last():
