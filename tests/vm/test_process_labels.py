@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -28,8 +30,9 @@ def profile():
 
 
 @pytest.fixture
-def runtime(tmp_path):
-    made = Runtime(tmp_path)
+def runtime(public_directory):
+    # not /tmp: there set-user-id bits mean nothing, and SELinux takes a change of label for one
+    made = Runtime(Path(tempfile.mkdtemp(dir=public_directory)))
     yield made
     for name in made("list", "-q").split():
         made("delete", "--force", name)
