@@ -252,6 +252,8 @@ long bind(struct plan *args)
     long done = target;
     if (done < 0)
         blame(done, "mount target", path);
+    else if (is_directory((int)mount) != is_directory((int)target))
+        done = blame(-ENOTDIR, is_directory((int)mount) ? "mount a directory on the file" : "mount a file on", path);
     if (done >= 0 && flags & MOUNT_COPY_UP)
         done = copy_up((int)target, (int)mount, path, 1);
     if (done >= 0 && flags & MOUNT_CHOWN && (done = chown_source((int)mount, uid, gid)) < 0)

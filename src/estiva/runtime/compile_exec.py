@@ -63,5 +63,5 @@ def compile_exec(
         out.add(plan.BECOME_ROOT)
     if process.get("terminal"):
         add_console(out, process, 0)
-    add_process(out, {**spec, "hooks": None}, process, around, entering=entering)
+    add_process(out, {**spec, "hooks": None}, process, around, entering=entering, make_cwd=False)
     return out

@@ -54,13 +54,19 @@ def add_labels(out: Plan, process: dict[str, Any]) -> None:
 
 
 def add_process(
-    out: Plan, spec: dict[str, Any], process: dict[str, Any], around: Surroundings, *, entering: bool = False
+    out: Plan,
+    spec: dict[str, Any],
+    process: dict[str, Any],
+    around: Surroundings,
+    *,
+    entering: bool = False,
+    make_cwd: bool = True,
 ) -> None:
     """The *process* of a container of the configuration *spec*, from root of the container to the program, in the order
     in which privileges may be given up; the hooks that come right before the program included.
 
-    *entering*: it has joined a pid namespace, but is not in it yet.  Raises Invalid naming the field that makes no
-    sense.
+    *entering*: it has joined a pid namespace, but is not in it yet · *make_cwd*: a working directory that is not there
+    is made.  Raises Invalid naming the field that makes no sense.
     """
     args, env = process.get("args"), process.get("env") or ()
     if not args:
@@ -80,7 +86,7 @@ def add_process(
     caps = process.get("capabilities") or {}
     out.add(plan.BOUNDING, capabilities.known_bits(caps.get("bounding")))
     # The working directory may be one only the user may enter, or only root may make: once each.
-    out.add(plan.CHDIR, process.get("cwd") or "/", 1)
+    out.add(plan.CHDIR, process.get("cwd") or "/", int(make_cwd))
     groups = [] if around.deny_setgroups else list(user.get("additionalGids") or ())
     out.add(plan.IDS, user.get("uid", 0), user.get("gid", 0), int(not around.deny_setgroups), groups)
     out.add(plan.UMASK, DEFAULT_UMASK if user.get("umask") is None else user["umask"])

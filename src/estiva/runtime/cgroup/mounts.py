@@ -29,7 +29,8 @@ def file_systems(hierarchies: Hierarchies) -> list[tuple[str, str, list[str]]]:
 def bound(mounts: list[dict[str, Any]], hierarchies: Hierarchies, handle: CgroupHandle) -> list[dict[str, Any]]:
     """*mounts* with v1's ``cgroup`` ones as binds of the container's own directories.
 
-    For a container that shares the cgroup namespace: a new mount would show it every cgroup of the machine.
+    For a container that shares the cgroup namespace: a new mount would show it every cgroup of the machine.  One that
+    has no cgroup sees none.
     """
     result = []
     for mount in mounts:

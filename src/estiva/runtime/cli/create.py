@@ -172,7 +172,7 @@ def _launch(context: Context, made: Made, spec: dict[str, Any], hierarchies: Hie
         around.start_socket = record.start_socket
     around.cgroup_mounts = mounts.file_systems(hierarchies)
     kinds = {entry.get("type") for entry in (spec.get("linux") or {}).get("namespaces") or () if not entry.get("path")}
-    if "cgroup" not in kinds and handle.dirs:
+    if "cgroup" not in kinds:
         spec = {**spec, "mounts": mounts.bound(list(spec.get("mounts") or ()), hierarchies, handle)}
     around.keyring = making.keyring
     work = compile_plan(spec, around)

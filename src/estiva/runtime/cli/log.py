@@ -10,16 +10,19 @@ from estiva.spec import quickjson
 
 
 class Log:
-    """``path``: a file to append to, or ``""`` · ``as_json``: one object a line · ``verbose``: debug lines too.
+    """``path``: a file to append to, or ``""`` · ``as_json``: one object a line · ``verbose``: debug lines too ·
+    ``given_away``: standard error is to be the container's.
 
-    Failures go to standard error as well, in the user's words; the rest only where there is no file.
+    Failures go to standard error as well, in the user's words; the rest only where there is no file.  A warning then
+    has nowhere to go if standard error is given away: engines would take it for the container's own words, and put it
+    into its log.
     """
 
-    __slots__ = ("as_json", "path", "verbose")
+    __slots__ = ("as_json", "given_away", "path", "verbose")
 
     def __init__(self) -> None:
         self.path = ""
-        self.as_json = self.verbose = False
+        self.as_json = self.verbose = self.given_away = False
 
     def error(self, text: str) -> None:
         text = text.replace("\n", "\\n")  # a path may have it; a failure is one line
@@ -30,7 +33,7 @@ class Log:
     def warning(self, text: str) -> None:
         if self.path:
             self._append("warning", text)
-        else:
+        elif not self.given_away:
             sys.stderr.write(f"estiva-runtime: {text}\n")
 
     def debug(self, text: str) -> None:

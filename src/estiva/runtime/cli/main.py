@@ -69,6 +69,7 @@ def main(argv: Sequence[str]) -> int:
         if count < command.least or 0 <= command.most < count:
             wanted = command.operands or "none"
             raise Invalid(f'"{name}" takes other arguments than the {count} given: {wanted}', f'see "{see}"')
+        log.given_away = name == "create" or parsed.switch("detach")
         log.debug(f"{name}: {' '.join(words)}")
         return _handler(command)(Context(options, log), parsed)
     except EstivaError as error:

@@ -34,9 +34,19 @@ _PATIENCE_S = 15.0  # how long who makes or removes a container may take
 
 
 def default_root() -> str:
-    if os.geteuid() == 0 and not os.environ.get("ESTIVA_ROOTLESS"):
-        return "/run/estiva-runtime"
-    return os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/estiva-run-{os.getuid()}", "estiva-runtime")
+    """Where the state of containers is kept if nobody says where.
+
+    Root of a user namespace, as which Podman calls us for an ordinary user, may not write to ``/run``.
+    """
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    if os.geteuid() != 0:
+        return os.path.join(runtime_dir or f"/tmp/estiva-run-{os.getuid()}", "estiva-runtime")
+    if runtime_dir:
+        from estiva.runtime.cli.cgroups import is_rootless
+
+        if is_rootless():
+            return os.path.join(runtime_dir, "estiva-runtime")
+    return "/run/estiva-runtime"
 
 
 def check_id(container_id: str) -> str:

@@ -65,7 +65,8 @@ _LINUX: dict[str, Any] = {
     "timeOffsets": {"*": {"secs": _I64, "nanosecs": (0, 999_999_999)}},
     "devices": [
         {
-            "type!": frozenset("cbup"), "path!": "path", "major": _U32, "minor": _U32, "fileMode": (0, 0o7777),
+            "type!": frozenset("cbup"), "path!": "path", "major": _U32, "minor": _U32,
+            "fileMode": (0, 0o177777),  # Podman gives the kind of file too
             "uid": _U32, "gid": _U32,
         }
     ],

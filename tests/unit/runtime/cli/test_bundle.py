@@ -92,7 +92,7 @@ MAPS = [{"containerID": 0, "hostID": 1000, "size": 10}]
         ("linux.sysctl", {"user.max_user_namespaces": "1"}, "no own user namespace"),
         ("linux.devices", [{"type": "c", "path": "/dev/x"}], r"linux.devices\[0\]: major and minor are needed"),
         ("linux.devices", [{"type": "x", "path": "/dev/x"}], r"linux.devices\[0\].type: \"x\" is unknown"),
-        ("linux.devices", [{"type": "p", "path": "/x", "fileMode": 0o10000}], r"linux.devices\[0\].fileMode"),
+        ("linux.devices", [{"type": "p", "path": "/x", "fileMode": 0o200000}], r"linux.devices\[0\].fileMode"),
         ("linux.resources", [], "linux.resources: not an object"),
         ("linux.resources.memory", {"limit": "1g"}, "linux.resources.memory.limit"),
         ("linux.seccomp", {}, "linux.seccomp.defaultAction: is missing"),
