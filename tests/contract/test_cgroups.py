@@ -413,18 +413,30 @@ def test_a_frozen_or_threaded_place_is_refused(hierarchies, make):
 def test_processes_beside_child_cgroups_are_named_as_the_trouble(hierarchies, make):
     """cgroup-v2.rst "No Internal Process Constraint"."""
     found = unified_only()
-    controller = next((name for name in ("pids", "hugetlb") if name in found.v2_controllers), None)
+    controller = next((name for name in ("memory", "hugetlb") if name in found.v2_controllers), None)
     if controller is None:
-        pytest.skip("the unified hierarchy hands out neither pids nor hugetlb")
+        pytest.skip("the unified hierarchy hands out neither memory nor hugetlb")
     outer = make({}, name="outer", among=found)
     process = sleeper(outer)
-    file = {"hugetlb": "hugetlb.2MB.max", "pids": "pids.max"}[controller]
+    file, text = {"hugetlb": ("hugetlb.2MB.max", "0"), "memory": ("memory.high", "1048576")}[controller]
     with pytest.raises(Conflict, match=f"enabling the {controller} controller in .*/outer: processes are in"):
-        driver.create(found, f"{PARENT}/outer/c", {"unified": {file: "0"}})
+        driver.create(found, f"{PARENT}/outer/c", {"unified": {file: text}})
     end(process)
-    inner = driver.create(found, f"{PARENT}/outer/c", {"unified": {file: "0"}})
-    assert read_text(f"{inner.v2_dir}/{file}") == "0"
+    inner = driver.create(found, f"{PARENT}/outer/c", {"unified": {file: text}})
+    assert read_text(f"{inner.v2_dir}/{file}") == text
     inner.remove()
+
+
+def test_controllers_for_threads_beside_processes_are_found_out(hierarchies, make):
+    """Enabling pids where processes are makes the cgroups below threaded: no container can be in them."""
+    found = unified_only()
+    if "pids" not in found.v2_controllers:
+        pytest.skip("the unified hierarchy does not hand out pids")
+    outer = make({}, name="outer", among=found)
+    process = sleeper(outer)
+    with pytest.raises(Conflict, match="domain invalid"):
+        driver.create(found, f"{PARENT}/outer/c", {"unified": {"pids.max": "5"}})
+    end(process)
 
 
 BOMB = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from estiva.runtime.cgroup import hierarchy, systemd
+import estiva
 from helpers.bundle import Runtime
 
 # The tests of root run in a cgroup namespace of their own, in which systemd's cgroups are not to be seen.
@@ -21,7 +21,7 @@ class SystemdRuntime(Runtime):
     """The command with cgroups by systemd."""
 
     def command(self, *words: str) -> list[str]:
-        return [*OUTSIDE, *super().command("--systemd-cgroup", *words)]
+        return [*OUTSIDE, "env", f"--chdir={self.bundle}", *super().command("--systemd-cgroup", *words)]
 
 
 def show(unit: str, *properties: str, user: bool = False) -> dict[str, str]:
@@ -131,14 +131,44 @@ def test_running_out_of_memory_leaves_no_failed_unit(runtime) -> None:
     wait_until(lambda: gone("estiva-a.scope", user))
 
 
-def test_a_session_without_delegation_is_left_for_a_scope() -> None:
-    """What a user has who comes by ssh: the session's scope is systemd's."""
-    if os.geteuid() == 0:
-        pytest.skip("scripts/test-vm --user")
-    found = hierarchy.detect()
-    with_patience = dict(os.environ)
-    assert systemd.enter_user_scope(found, with_patience) is False, "this unit is the user's already"
-    assert hierarchy.delegated_parent(found)
+SESSION = """
+import os
+from estiva.runtime.cgroup import driver, hierarchy, systemd
+found = hierarchy.detect()
+print(hierarchy.delegated_parent(found))
+print(systemd.enter_user_scope(found, os.environ))
+parent = hierarchy.delegated_parent(found)
+print(parent)
+handle = driver.create(found, f"{parent}/estiva/x", {"pids": {"limit": 5}, "memory": {"limit": 1 << 25}}, rootless=True)
+print(open(handle.v2_dir + "/pids.max").read().strip())
+open(handle.procs_paths[0], "w").write("0")
+print(hierarchy.own_paths()[""] == handle.path)
+print(systemd.enter_user_scope(found, os.environ))
+"""
+
+
+def test_a_login_session_is_left_for_a_scope_of_the_users() -> None:
+    """What a user has who comes by ssh: a scope of the system's, which the user may not divide."""
+    if os.geteuid() != 0:
+        pytest.skip("root makes the session")
+    import pwd
+
+    uid = pwd.getpwnam("tester").pw_uid
+    subprocess.run([*OUTSIDE, "systemctl", "start", f"user@{uid}.service"], check=True, timeout=120)
+    sources = os.path.dirname(os.path.dirname(estiva.__file__))
+    environment = [f"XDG_RUNTIME_DIR=/run/user/{uid}", "HOME=/home/tester", f"PYTHONPATH={sources}"]
+    session = ["systemd-run", "--scope", "--quiet", "--", "runuser", "-u", "tester", "--", "env", "-i", *environment]
+    result = subprocess.run(
+        [*OUTSIDE, *session, "/usr/bin/python3", "-c", SESSION],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    parent = f"/user.slice/user-{uid}.slice/user@{uid}.service"
+    assert result.stdout.splitlines() == ["None", "True", parent, "5", "True", "False"], result.stderr
+    os.rmdir(f"{ROOT}{parent}/estiva/x")
+    os.rmdir(f"{ROOT}{parent}/estiva")
 
 
 @pytest.mark.parametrize("restart", ["no", "on-failure:2"])

@@ -57,11 +57,13 @@ def create(hierarchies: Hierarchies, path: str, resources: dict[str, Any], *, ro
                 if not (rootless and error.errno in _PERMISSION):
                     raise failure(f"making cgroup {mount}{path}", error) from error
         handle = CgroupHandle(hierarchies, path, mounts)
-        _check_fit(handle)
+        if not hierarchies.v2_controllers:
+            _check_fit(handle)
         check_controllers(handle, hierarchies, wanted, rootless)
         check_unified(hierarchies, resources)
         if handle.v2_dir and hierarchies.v2_controllers:
             _hand_down(hierarchies, path, wanted, resources)
+            _check_fit(handle)  # a controller for threads, enabled beside processes, makes what is below threaded
         apply(handle, resources, rootless=rootless, fresh=len(made) == len(mounts))
     except BaseException:
         for directory in made:
