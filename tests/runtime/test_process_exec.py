@@ -12,11 +12,12 @@ import pytest
 
 from estiva.errors import CommandNotFound, Unavailable
 from estiva.runtime import capabilities, plan
+from estiva.runtime.cli import information
 from estiva.runtime.compile import Surroundings
 from estiva.runtime.compile_exec import compile_exec
 from estiva.runtime.compile_namespaces import NAMESPACES
 from estiva.runtime.launch import launch
-from helpers.bundle import compile_probe
+from helpers.bundle import Runtime, compile_probe
 
 pytestmark = pytest.mark.needs_root
 ALL = sum(NAMESPACES.values())
@@ -227,3 +228,31 @@ def test_what_an_image_calls_its_files_does_not_reach_the_terminal(box):
     with pytest.raises(CommandNotFound) as failure:
         box.run("/no/\x1b[2Jsuch")
     assert str(failure.value).startswith("executable file '/no/?[2Jsuch' not found")
+
+
+def test_an_ordinary_user_joins_by_the_user_namespace(user):
+    """It owns the others; nothing may be entered before it."""
+    bundle = user.home / "exec-bundle"
+    made = Runtime(bundle)
+    spec = information.base_spec(rootless=True)
+    spec["process"].update(terminal=False, args=["sleep", "100"])
+    for field in ("uidMappings", "gidMappings"):
+        spec["linux"][field] = [{"containerID": 0, "hostID": user.uid if field[0] == "u" else user.gid, "size": 1}]
+    (made.bundle / "config.json").write_text(json.dumps(spec))
+    subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", str(bundle)], check=True)
+    program = [user.python, "-I", "-S", str(user.sources / "estiva/runtime/__main__.py")]
+
+    def command(*words):
+        # the streams of a container that stays are not to be waited for
+        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        streams = quiet | {"capture_output": False} if words[0] == "create" else {"stdin": subprocess.DEVNULL}
+        return user.run([*program, *words], cwd=made.bundle, **streams)
+
+    assert command("create", "a").returncode == 0
+    try:
+        assert command("start", "a").returncode == 0
+        seen = command("exec", "a", "sh", "-c", "id -u; cat /proc/self/uid_map; readlink /proc/1/exe")
+        assert seen.stdout.split() == ["0", "0", str(user.uid), "1", "/bin/busybox"], seen.stderr
+    finally:
+        command("delete", "--force", "a")
+        subprocess.run(["rm", "-rf", str(bundle)], check=True)

@@ -36,18 +36,23 @@ def compile_exec(
     entering = bool(namespaces & NAMESPACES["pid"]) and not apart
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
-    if namespaces & NAMESPACES["pid"] and apart:
-        out.add(plan.JOIN_FD, pidfd, NAMESPACES["pid"])
-        namespaces &= ~NAMESPACES["pid"]
     # Who is not dumpable does not own its files in /proc: so the score comes first.  Born inside, it has to be hidden
     # before that; the score is then also that of its monitor.
     hiding = Plan()
     if process.get("oomScoreAdj") is not None:
         hiding.add(plan.OOM_SCORE, process["oomScoreAdj"])
     hiding.add(plan.HIDE)
-    if not entering:
+    user = bool(namespaces & NAMESPACES["user"])
+    ordinary = user and around.bind_devices and not around.userns  # the user namespace is the key to the others
+    if ordinary:
         out.extend(hiding)
-    if namespaces & NAMESPACES["user"]:
+    if namespaces & NAMESPACES["pid"] and apart:
+        first = NAMESPACES["pid"] | (NAMESPACES["user"] if ordinary else 0)
+        out.add(plan.JOIN_FD, pidfd, first)
+        namespaces &= ~first
+    if not entering and not ordinary:
+        out.extend(hiding)
+    if user:
         add_limits(out, process)
     out.add(plan.CLONE, 0, "", "", 0)
     if entering:
@@ -59,7 +64,7 @@ def compile_exec(
         out.add(plan.CONFIRM, around.confirm_fd, 1)
     if namespaces:
         out.add(plan.JOIN_FD, pidfd, namespaces)
-    if namespaces & NAMESPACES["user"]:
+    if user:
         out.add(plan.BECOME_ROOT)
     if process.get("terminal"):
         add_console(out, process, 0)
