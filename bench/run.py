@@ -20,12 +20,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from cases import CASES, Field, Row  # noqa: E402
+import cases  # noqa: E402
+import runtimes  # noqa: E402
+from cases import Field, Row  # noqa: E402
 from engines import CONTAINERS_CONF, Engine, install, remove  # noqa: E402
 
 from helpers.accounts import Account, make_user, remove_user, root_account  # noqa: E402
 from helpers.images import busybox_image  # noqa: E402
 from helpers.isolation import WORLD  # noqa: E402
+
+CASES = {**cases.CASES, **runtimes.CASES}
 
 
 def main() -> int:
