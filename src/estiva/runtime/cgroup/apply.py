@@ -43,7 +43,7 @@ def apply(handle: CgroupHandle, resources: dict[str, Any], *, rootless: bool = F
             _apply_v2(handle, handle.v2_dir, resources, journal)
         _apply_unified(handle, resources, journal)
         if resources.get("devices") and handle.dirs:
-            _apply_devices(handle, resources["devices"], rootless)
+            _apply_devices(handle, resources["devices"], rootless, fresh)
     except BaseException:
         take_back(journal or [])
         raise
@@ -181,14 +181,14 @@ def _apply_unified(handle: CgroupHandle, resources: dict[str, Any], journal: Jou
         _write_all(handle.v2_dir, [setting], journal)
 
 
-def _apply_devices(handle: CgroupHandle, devices: list[dict[str, Any]], rootless: bool) -> None:
+def _apply_devices(handle: CgroupHandle, devices: list[dict[str, Any]], rootless: bool, fresh: bool) -> None:
     """Rules that nobody could break anyway are passed over: an ordinary user's container has no device nodes."""
     from estiva.runtime.cgroup import devicerules
 
     directory = handle.v1_dir("devices")
     try:
         if directory:
-            present = read_text(f"{directory}/devices.list").splitlines()
+            present = () if fresh else read_text(f"{directory}/devices.list").splitlines()
             for file, text in devicerules.v1_writes(devices, present):
                 write_text(f"{directory}/{file}", text)
         elif handle.v2_dir:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Handed down in a pure v2 tree whether limited or not: they also account.
 ACCOUNTING = ("cpu", "cpuset", "io", "memory", "pids")
+_FOR_THREADS = ("cpu", "cpuset", "perf_event", "pids")
 ROOM = "init"  # where processes of a container's own root cgroup go, so that it can be divided
 _V2_NAMES = {"blkio": "io"}
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -86,7 +87,7 @@ def make_directory(hierarchies: Hierarchies, mount: str, path: str, made: list[s
     for attempt in range(_TRIES):
         try:
             _make_once(mount, directory, made)
-            if mount == hierarchies.v1.get("cpuset"):
+            if mount == hierarchies.v1.get("cpuset") and _is_empty_cpuset(directory, made):
                 _copy_cpuset(mount, directory)
             return
         except FileNotFoundError:  # a parent was removed with its last container
@@ -160,6 +161,10 @@ def _check_fit(handle: CgroupHandle) -> None:
         raise Conflict(f"using cgroup {handle.path}: it is frozen", "thaw it, or the cgroup above it")
 
 
+def _is_empty_cpuset(directory: str, made: list[str]) -> bool:
+    return directory in made or not all(read_text(f"{directory}/{file}") for file in ("cpuset.cpus", "cpuset.mems"))
+
+
 def _copy_cpuset(mount: str, directory: str) -> None:
     """A new v1 cpuset has no processors and no memory nodes and cannot be joined until it has.
 
@@ -167,11 +172,11 @@ def _copy_cpuset(mount: str, directory: str) -> None:
     """
     parent = os.path.dirname(directory)
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if read_text(f"{directory}/{file}"):
-            continue
-        if parent != mount and not read_text(f"{parent}/{file}"):
+        text = read_text(f"{parent}/{file}")
+        if not text and parent != mount:
             _copy_cpuset(mount, parent)
-        write_text(f"{directory}/{file}", read_text(f"{parent}/{file}"))
+            text = read_text(f"{parent}/{file}")
+        write_text(f"{directory}/{file}", text)
 
 
 def check_controllers(handle: CgroupHandle, hierarchies: Hierarchies, wanted: dict[str, str], rootless: bool) -> None:
@@ -208,14 +213,30 @@ def _hand_down(hierarchies: Hierarchies, path: str, wanted: dict[str, str], reso
         return
     directory = hierarchies.v2
     for name in path.split("/")[1:]:
-        for controller in sorted(needed - _enabled(directory)):
-            _enable(directory, controller, controller in asked, directory == hierarchies.v2)
+        # Those for whole processes first: where they are refused because processes are there, those for threads would
+        # not be, but make all below threaded.
+        missing = sorted(needed - _enabled(directory), key=lambda name: (name in _FOR_THREADS, name))
+        busy = False
+        for controller in missing:
+            if busy and controller in asked:
+                raise _busy(directory, controller)
+            busy = busy or not _enable(directory, controller, controller in asked, directory == hierarchies.v2)
         directory += "/" + name
 
 
-def _enable(directory: str, controller: str, asked: bool, is_root: bool) -> None:
-    """Hand one controller down from *directory*.  One that only accounts may be refused, and so may one that a cgroup
-    above did not get: if a limit needs it, its file will be missing."""
+def _busy(directory: str, controller: str) -> Conflict:
+    return Conflict(
+        f"enabling the {controller} controller in {directory}: processes are in this cgroup itself",
+        "move them into a cgroup below it",
+    )
+
+
+def _enable(directory: str, controller: str, asked: bool, is_root: bool) -> bool:
+    """Hand one controller down from *directory*; False if processes are in the way.
+
+    One that only accounts may be refused, and so may one that a cgroup above did not get: if a limit needs it, its file
+    will be missing.
+    """
     file = f"{directory}/cgroup.subtree_control"
     try:
         try:
@@ -227,12 +248,11 @@ def _enable(directory: str, controller: str, asked: bool, is_root: bool) -> None
             write_text(file, f"+{controller}")
     except OSError as error:
         if error.errno == errno.EBUSY and asked:
-            raise Conflict(
-                f"enabling the {controller} controller in {directory}: processes are in this cgroup itself",
-                "move them into a cgroup below it",
-            ) from error
+            raise _busy(directory, controller) from error
         if error.errno not in (errno.EBUSY, errno.ENOENT, errno.EOPNOTSUPP, *_PERMISSION):
             raise failure(f"enabling the {controller} controller in {directory}", error) from error
+        return error.errno != errno.EBUSY
+    return True
 
 
 def _make_room(root: str) -> None:
