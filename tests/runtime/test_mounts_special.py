@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,35 +123,50 @@ def test_a_killed_create_leaves_no_process_and_its_hook_is_the_last_of_it(runtim
     assert runtime("list", "-q") == ""
 
 
-def test_a_user_with_subordinate_ids_maps_them_by_newuidmap(user, runtime, public_directory):
-    """Maps that are not the caller's own to write are written by newuidmap and newgidmap."""
-    import shutil
-
-    place = public_directory / "rootless-bundle"
+@pytest.fixture
+def rootless(user, runtime, public_directory):
+    """A bundle of an ordinary user with a map of two ranges: change ``spec``, then ``run``."""
+    place = public_directory / f"rootless-{os.urandom(4).hex()}"
     shutil.copytree(runtime.bundle, place, symlinks=True)
-    subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", place], check=True)
-    ranges = {}
-    for name in ("uid", "gid"):
+    made = SimpleNamespace(place=place, user=user, spec=json.loads(json.dumps(runtime.spec)))
+    for name, own in (("uid", user.uid), ("gid", user.gid)):
         lines = Path(f"/etc/sub{name}").read_text().splitlines()
         first = next(int(line.split(":")[1]) for line in lines if line.startswith(f"{user.name}:"))
-        own = user.uid if name == "uid" else user.gid
-        ranges[f"{name}Mappings"] = [
+        made.spec["linux"][f"{name}Mappings"] = [
             {"containerID": 0, "hostID": own, "size": 1}, {"containerID": 1, "hostID": first, "size": 1000},
         ]  # fmt: skip
-    spec = json.loads(json.dumps(runtime.spec))
-    spec["linux"].update(ranges)
-    spec["linux"]["namespaces"].append({"type": "user"})
-    spec["process"]["args"] = ["sh", "-c", "cat /proc/self/uid_map; id -u"]
-    spec["mounts"] = [mount for mount in spec["mounts"] if mount["type"] not in ("cgroup",)]
-    for mount in spec["mounts"]:
+    made.spec["linux"]["namespaces"].append({"type": "user"})
+    made.spec["mounts"] = [mount for mount in made.spec["mounts"] if mount["type"] != "cgroup"]
+    for mount in made.spec["mounts"]:
         mount["options"] = [option for option in mount.get("options") or () if option != "gid=5"]
-    (place / "config.json").write_text(json.dumps(spec))
-    main = str(user.sources / "estiva/runtime/__main__.py")
-    result = user.run([user.python, "-I", "-S", main, "run", "--bundle", str(place), "r1"])
+
+    def run(*words):
+        made.spec["process"]["args"] = list(words)
+        (place / "config.json").write_text(json.dumps(made.spec))
+        subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", place], check=True)
+        main = str(user.sources / "estiva/runtime/__main__.py")
+        result = user.run([user.python, "-I", "-S", main, "run", "--bundle", str(place), "r1"])
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    made.run = run
+    yield made
     shutil.rmtree(place)
-    assert result.returncode == 0, result.stderr
-    lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[:2] == [
-        ["0", str(user.uid), "1"], ["1", str(ranges["uidMappings"][1]["hostID"]), "1000"]
-    ]  # fmt: skip
-    assert lines[2] == ["0"]
+
+
+def test_a_user_with_subordinate_ids_maps_them_by_newuidmap(rootless):
+    """Maps that are not the caller's own to write are written by newuidmap and newgidmap."""
+    lines = [line.split() for line in rootless.run("sh", "-c", "cat /proc/self/uid_map; id -u").splitlines()]
+    first = rootless.spec["linux"]["uidMappings"][1]["hostID"]
+    assert lines == [["0", str(rootless.user.uid), "1"], ["1", str(first), "1000"], ["0"]]
+
+
+def test_a_users_hook_can_enter_the_namespaces_and_mount_into_the_root(rootless):
+    hook = rootless.place / "hook"
+    hook.write_text(
+        "#!/bin/sh\npid=$(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/')\n"
+        f"exec nsenter -t $pid -U -m --preserve-credentials mount -t tmpfs made-by-a-hook {rootless.place}/rootfs/tmp\n"
+    )
+    hook.chmod(0o755)
+    rootless.spec["hooks"] = {"createRuntime": [{"path": str(hook), "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}]}
+    assert "made-by-a-hook /tmp tmpfs" in rootless.run("cat", "/proc/mounts")

@@ -77,7 +77,9 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     add_clone(out, spec, namespaces, deny_setgroups=around.deny_setgroups)
     if around.start_socket:  # while its directory's owner: a user namespace's root may not write there
         out.add(plan.LISTEN, around.start_socket)
-    add_entry(out, spec, namespaces)
+    # An ordinary user's hook may look at the process (its namespaces, its root) only while it does not hide.
+    looked_at = around.bind_devices and bool(spec.get("hooks")) and not namespaces.joined
+    add_entry(out, spec, namespaces, hide=not looked_at)
     if namespaces.own("mount"):
         if namespaces.makes("mount"):
             _part_from_host(out, linux, around)
@@ -90,6 +92,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         out.add(plan.CONFIRM, around.confirm_fd, int(not around.start_socket))
     if spec.get("hooks"):
         _hooks_before_pivot(out, spec, around)
+    if looked_at:
+        out.add(plan.HIDE)
     process = spec.get("process") or {}
     if process.get("terminal"):
         add_console(out, process, 1)

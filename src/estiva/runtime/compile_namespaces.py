@@ -175,14 +175,16 @@ def _time_offsets(linux: dict[str, Any]) -> str:
     return "".join(f"{clock} {o.get('secs') or 0} {o.get('nanosecs') or 0}\n" for clock, o in offsets.items())
 
 
-def add_entry(out: Plan, spec: dict[str, Any], namespaces: Namespaces) -> None:
-    """Become root of the namespaces, and hide from them, before anything of the container can be met."""
+def add_entry(out: Plan, spec: dict[str, Any], namespaces: Namespaces, *, hide: bool = True) -> None:
+    """Become root of the namespaces, and hide from them, before anything of the container can be met; *hide* may wait
+    where nothing is joined, so that nobody else is in any of them."""
     process = spec.get("process") or {}
     if process.get("oomScoreAdj") is not None:
         out.add(plan.OOM_SCORE, process["oomScoreAdj"])
     if namespaces.own("user"):
         out.add(plan.BECOME_ROOT)
-    out.add(plan.HIDE)
+    if hide or namespaces.joined:
+        out.add(plan.HIDE)
     if not namespaces.own("user"):
         for kind, path in namespaces.joined.items():
             if kind != "pid":
