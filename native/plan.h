@@ -31,7 +31,7 @@
     OP(10, TERMINAL)  /* (no arguments) the container's standard streams are a terminal made by CONSOLE */            \
     OP(11, ORPHAN)    /* (no arguments) no monitor: leave once the process is ready, which is nobody's child then */  \
     OP(12, EXTERNAL)  /* [create argv] [start argv] [delete argv] pid_path console_path log_path: an OCI runtime */   \
-    OP(13, IDMAPPED)  /* upper work [options] [lowers]: the overlay is made here with lowers mapped, for ROOT_GIVEN */ \
+    OP(13, IDMAPPED)  /* mapped upper work [options] [lowers]: the overlay is made here, for ROOT_GIVEN */            \
     OP(14, CLONE)     /* flags uid_map gid_map deny_setgroups */                                                      \
     OP(15, LAYER)     /* lock_fd directory index tar mount_point: an EROFS layer, mounted while anybody holds it */    \
     OP(100, MAP_ROOT) /* uid_map gid_map: IDMAPPED's overlay now, for ROOT_GIVEN: another runtime clones */            \

@@ -103,10 +103,12 @@ static long open_given(struct plan args, int pid)
     return done;
 }
 
-/* The overlay of IDMAPPED: made here, where the layers' own ids may be mapped, for a child that may not. */
+/* The overlay of IDMAPPED: made here, where the layers can be reached and their ids mapped, for a child that may not. */
 static long idmapped_root(int pid)
 {
     struct plan args = config.idmapped;
+    if (!next_int(&args))
+        return make_overlay(&args, -1);
     long user_namespace = namespace_of(pid);
     if (user_namespace < 0)
         return blame(user_namespace, "open", "the container's user namespace");

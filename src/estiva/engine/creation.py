@@ -219,7 +219,7 @@ def _details(
     mounts: list[MountOption],
     driver_copies: bool,
 ) -> dict[str, Any]:
-    """What follows from the options once and for all.  ``shifted``: its files have the ids the container maps to."""
+    """What follows from the options once and for all."""
     signal = options.stop_signal or context.image.get("StopSignal") or ""
     driver = options.log_driver or str(context.conf.get("log_driver") or "")
     return {
@@ -229,11 +229,22 @@ def _details(
         "who": context.who,
         "uid_maps": context.uid_maps,
         "gid_maps": context.gid_maps,
-        "shifted": bool(context.uid_maps) and (context.rootless or driver_copies),
+        "shifted": _shifted(context, image.diff_ids if image else [], driver_copies),
         "stop_signal": parse_signal(signal) if signal else SIGTERM,
         "log_driver": driver if driver in LOG_DRIVERS else LOG_DRIVERS[0],
         "entrypoint": options.entrypoint if options.entrypoint is not None else context.image.get("Entrypoint") or [],
     }
+
+
+def _shifted(context: Context, diff_ids: list[str], driver_copies: bool) -> bool | str:
+    """Whether the container's files have the ids it maps to; if they are a copy that others use, too, its key."""
+    if not context.uid_maps or not (context.rootless or driver_copies):
+        return False
+    if driver_copies or not diff_ids:
+        return True
+    from estiva.engine.shifted import key_of
+
+    return key_of(diff_ids, context.uid_maps, context.gid_maps)
 
 
 def _image_name(options: ContainerOptions, image: ImageRecord | None) -> str:
@@ -259,7 +270,7 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
             prepare_mapped(engine, container, context)
         else:
             prepare_layer(engine, container.id, details["diff_ids"])
-    if context.uid_maps:
+    if context.uid_maps and _opens_by_itself(container):
         from estiva.engine.userfiles import make_accessible
 
         volumes = [mount.source for mount in container.mounts if mount.kind == "volume"]
@@ -271,6 +282,15 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
             os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _opens_by_itself(container: Container) -> bool:
+    """Whether sources of mounts are opened by the container's root: for our own runtime the monitor does so, but for
+    overlays."""
+    from estiva.engine.launching import OWN_RUNTIMES
+
+    runtime = container.options.runtime or container.engine.settings.runtime
+    return runtime not in OWN_RUNTIMES or any("O" in mount.options for mount in container.mounts)
 
 
 def prepare_layer(engine: Engine, container_id: str, diff_ids: list[str]) -> None:

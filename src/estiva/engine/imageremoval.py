@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from estiva.engine.imagenames import candidates, with_tag
 from estiva.errors import Conflict
 
@@ -91,6 +93,10 @@ def sweep(root: str, run_root: str, driver: str, layers: list[str], blobs: list[
                 used = "SELECT 1 FROM images WHERE digest = ? OR id = ? OR instr(layers, ?)"
                 if not change.query(used, (digest, digest.removeprefix("sha256:"), digest)):
                     store.blobs.delete(digest)
+        if os.path.isdir(f"{root}/shifted"):
+            from estiva.engine import shifted
+
+            shifted.sweep(root, database)
     finally:
         database.close()
 

@@ -284,9 +284,12 @@ def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
         from estiva.engine.spec.rootfs import rootfs_path
 
         return RootfsMount("bind", source=rootfs_path(options))
-    if container.details["shifted"]:
+    shifted = container.details["shifted"]
+    if shifted is True:
         return RootfsMount("bind", source=f"{container.bundle}/rootfs")
     rootfs = container.engine.store.snapshots.rootfs(container.id, lease, volatile=bool(options.rm))
+    if shifted:
+        rootfs.lowerdirs[:] = [f"{container.engine.settings.root}/shifted/{shifted}"]
     label = container.spec()["linux"].get("mountLabel")
     if label and rootfs.kind == "overlay":
         from estiva.engine.spec.labels import overlay_option

@@ -8,6 +8,8 @@ from estiva.errors import Denied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from estiva.engine.container import Container
     from estiva.engine.engine import Engine
     from estiva.engine.spec.context import Context
@@ -63,24 +65,22 @@ def host_id_is_mapped(maps: Maps, host_id: int) -> bool:
 def prepare_mapped(engine: Engine, container: Container, context: Context) -> None:
     """Make the root file system of a container that maps ids.
 
-    Where mounts can map ids (root's overlays), the writable layer's top is given to the container's root, and the rest
-    follows when it is mounted; elsewhere the image is copied and every file given to the id it has in the container.
+    Its writable layer's top is given to the container's root.  What is below has the container's ids because the
+    mount maps them (root's overlays), or because it is a copy that has: one for all containers with the same maps, or
+    where there are no overlays, of this container alone.
     """
-    function = "shift_inside" if container.details["shifted"] else "give_inside"
-    if function == "give_inside":
-        engine.store.snapshots.prepare(container.id, container.details["diff_ids"])
-    engine.inside(
-        f"estiva.engine.userfiles:{function}",
-        container_id=container.id,
-        diff_ids=container.details["diff_ids"],
-        uid_maps=context.uid_maps,
-        gid_maps=context.gid_maps,
-    )
+    diff_ids, shifted = container.details["diff_ids"], container.details["shifted"]
+    maps: dict[str, Any] = {"uid_maps": context.uid_maps, "gid_maps": context.gid_maps}
+    if shifted is True:
+        engine.inside("estiva.engine.userfiles:copy_inside", container_id=container.id, diff_ids=diff_ids, **maps)
+        return
+    if shifted:
+        engine.inside("estiva.engine.shifted:ensure_inside", key=shifted, diff_ids=diff_ids, **maps)
+    engine.store.snapshots.prepare(container.id, diff_ids)
+    engine.inside("estiva.engine.userfiles:give_inside", container_id=container.id, **maps)
 
 
-def give_inside(
-    root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
-) -> None:
+def give_inside(root: str, run_root: str, driver: str, container_id: str, uid_maps: Maps, gid_maps: Maps) -> None:
     """Give the writable layer's directories to the container's root."""
     for name in ("upper", "work"):
         path = f"{root}/containers/{container_id}/{name}"
@@ -88,28 +88,15 @@ def give_inside(
         os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid))
 
 
-def shift_inside(
+def copy_inside(
     root: str, run_root: str, driver: str, container_id: str, diff_ids: list[str], uid_maps: Maps, gid_maps: Maps
 ) -> None:
-    """Copy the image to the bundle's ``rootfs`` and give each file to the id that the container's id is here."""
+    """Copy the image to the bundle's ``rootfs``, with the container's ids."""
     from estiva.engine.engine import Engine
-    from estiva.storage.copying import copy_layers
+    from estiva.engine.shifted import make_copy
 
-    path = f"{root}/containers/{container_id}/rootfs"
-    with Engine(root, run_root, storage_driver=driver) as engine, engine.store.layers.acquire(diff_ids) as lease:
-        copy_layers(lease.lowerdirs[::-1], path, engine.store.layers.top_directory(diff_ids))
-    _shift(path, uid_maps, gid_maps)
-    for directory, names, files in os.walk(path):
-        for name in (*names, *files):
-            _shift(f"{directory}/{name}", uid_maps, gid_maps)
-
-
-def _shift(path: str, uid_maps: Maps, gid_maps: Maps) -> None:
-    """Change the owner; the mode is set again, because a change of owner takes the set-user-id bit."""
-    status = os.lstat(path)
-    os.chown(path, host_id(uid_maps, status.st_uid), host_id(gid_maps, status.st_gid), follow_symlinks=False)
-    if status.st_mode & 0o6000 and status.st_mode & 0o170000 == 0o100000:
-        os.chmod(path, status.st_mode & 0o7777)
+    with Engine(root, run_root, storage_driver=driver) as engine:
+        make_copy(engine, f"{root}/containers/{container_id}/rootfs", diff_ids, uid_maps, gid_maps)
 
 
 def give_volumes(engine: Engine, paths: list[str], context: Context) -> None:

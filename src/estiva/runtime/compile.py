@@ -29,7 +29,8 @@ class Surroundings:
     ``rootfs``: how the root file system is assembled (``None``: a bind of ``root.path``) · ``mountpoint``: an existing
     directory to mount it on, in the new mount namespace · ``userns``: path of a user namespace the monitor joins first
     (rootless), or ``""`` · ``bind_devices``: device nodes cannot be made here, bind the host's · ``deny_setgroups``:
-    the user namespace maps a single id · ``idmap``: lowers must be mapped to the container's ids by the monitor ·
+    the user namespace maps a single id · ``idmap``: the root must be mapped to the container's ids by the monitor, or
+    to ``root_maps`` as uid_map and gid_map take them ·
     ``cgroup_mounts``: see :class:`~estiva.runtime.compile_mounts.MountPlan` · ``selinux``: the kernel has it ·
     ``seccomp``: compiled program ·
     ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
@@ -40,8 +41,8 @@ class Surroundings:
 
     __slots__ = (
         "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "idmap", "init", "keyring", "mountpoint",
-        "no_pivot", "preserve_fds", "preserve_from", "rootfs", "seccomp", "seccomp_agent", "seccomp_flags", "selinux",
-        "start_socket", "state", "userns",
+        "no_pivot", "preserve_fds", "preserve_from", "root_maps", "rootfs", "seccomp", "seccomp_agent",
+        "seccomp_flags", "selinux", "start_socket", "state", "userns",
     )  # fmt: skip
 
     def __init__(self, mountpoint: str, rootfs: RootfsMount | None = None) -> None:
@@ -55,6 +56,7 @@ class Surroundings:
         self.seccomp_agent: tuple[str, list[str]] = ("", [])
         self.keyring = True
         self.preserve_fds = self.preserve_from = self.confirm_fd = 0
+        self.root_maps: tuple[str, str] | None = None
         self.state: dict[str, Any] | None = None
 
 
@@ -65,12 +67,14 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     namespaces = Namespaces(linux)
     check_namespaces(spec, namespaces)
     mounts = _mounts(spec, around, namespaces)
-    root = mounts.source(around.mountpoint, plan.MOUNT_RECURSIVE) if around.rootfs is None else -1
+    root = _given_root(around, namespaces, mounts)
     add_agent(out, around)
     if around.userns:
         out.add(plan.JOIN, around.userns, NAMESPACES["user"])
-    if around.idmap and around.rootfs is not None:
-        out.add(plan.IDMAPPED, *overlay(around.rootfs))
+        if namespaces.own("user"):
+            out.add(plan.UNSHARE, NAMESPACES["mount"])  # one in which the monitor may make and open mounts for it
+    if around.rootfs is not None and _makes_overlay(around, namespaces):
+        out.add(plan.IDMAPPED, int(around.idmap), *overlay(around.rootfs))
     out.extend(mounts.sources)
     if namespaces.own("user"):
         add_limits(out, spec.get("process") or {})
@@ -124,6 +128,28 @@ def _paths(linux: dict[str, Any], field: str) -> Sequence[str]:
     return paths
 
 
+def _makes_overlay(around: Surroundings, namespaces: Namespaces) -> bool:
+    """Whether the monitor makes the root's overlay: whoever is root of the container's own user namespace may not map
+    ids, nor perhaps reach the layers."""
+    return (
+        around.rootfs is not None
+        and around.rootfs.kind == "overlay"
+        and (around.idmap or bool(around.userns and namespaces.own("user")))
+    )
+
+
+def _given_root(around: Surroundings, namespaces: Namespaces, mounts: MountPlan) -> int:
+    """Which of what the monitor gives is the root file system; -1: its process assembles it."""
+    rootfs = around.rootfs
+    if _makes_overlay(around, namespaces):
+        return 0  # it is the first
+    if rootfs is None:
+        return mounts.source(around.mountpoint, plan.MOUNT_RECURSIVE)
+    if rootfs.kind == "bind" and around.idmap:
+        return mounts.give(rootfs.source, 0, around.root_maps or (mounts.own_maps, ""))
+    return mounts.source(rootfs.source, 0) if rootfs.kind == "bind" else -1
+
+
 def _mounts(spec: dict[str, Any], around: Surroundings, namespaces: Namespaces) -> MountPlan:
     """The configuration's mounts, compiled."""
     linux = spec.get("linux") or {}
@@ -131,8 +157,8 @@ def _mounts(spec: dict[str, Any], around: Surroundings, namespaces: Namespaces) 
     mounts = MountPlan(
         cgroup_mounts=around.cgroup_mounts,
         own_maps=own_maps,
-        give=bool(own_maps) and not around.userns and not around.bind_devices,
-        given=int(around.idmap and around.rootfs is not None),
+        give=bool(own_maps) and (bool(around.userns) or not around.bind_devices),
+        given=int(_makes_overlay(around, namespaces)),
         foreign=namespaces.foreign(),
         share=bool(propagation_flags(linux.get("rootfsPropagation") or "rslave") & MS_SHARED),
         label=linux.get("mountLabel") or "" if around.selinux else "",
@@ -171,10 +197,10 @@ def add_root(out: Plan, around: Surroundings, given: int = -1) -> None:
     rootfs = around.rootfs
     if rootfs is None:
         out.add(plan.ROOT_BIND, around.mountpoint, 1, given)
+    elif given >= 0 and (around.idmap or rootfs.kind == "overlay"):
+        out.add(plan.ROOT_GIVEN, given)
     elif rootfs.kind == "bind":
-        out.add(plan.ROOT_BIND, rootfs.source, 0, -1)
-    elif around.idmap:
-        out.add(plan.ROOT_GIVEN, 0)
+        out.add(plan.ROOT_BIND, rootfs.source, 0, given)
     else:
         out.add(plan.ROOT_OVERLAY, *overlay(rootfs))
     out.add(plan.ROOT_ATTACH, around.mountpoint)

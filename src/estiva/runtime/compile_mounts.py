@@ -47,7 +47,7 @@ class MountPlan:
         self.operations = Plan()
         self.sources = Plan()
         self._cgroup_mounts = cgroup_mounts
-        self._own_maps = own_maps
+        self.own_maps = own_maps
         self._give = give
         self._given = given
         self._foreign = foreign
@@ -105,11 +105,11 @@ class MountPlan:
             return options.maps
         if not options.idmap:
             return None
-        if not self._own_maps:
+        if not self.own_maps:
             raise Invalid(
                 f"mount {target}: ids cannot be mapped: no uidMappings are given, and there is no user namespace"
             )
-        return self._own_maps, ""
+        return self.own_maps, ""
 
     def _new(self, kind: str, source: str, target: str, options: MountOptions) -> None:
         flags = options.flags & plan.MOUNT_COPY_UP

@@ -30,7 +30,7 @@ def mounts(options: ContainerOptions, context: Context, chosen: list[MountOption
 
     *chosen* are the options' mounts with every volume already turned into a bind mount of its directory.
     """
-    asked = [user_mount(mount, context, index, options.security_opt) for index, mount in enumerate(chosen)]
+    asked = [user_mount(mount, context, index) for index, mount in enumerate(chosen)]
     taken = {mount["destination"] for mount in asked}
     usual = [*kernel_mounts(options, context), *file_mounts(options, context), *scratch(options)]
     kept = [mount for mount in usual if mount["destination"] not in taken]
@@ -115,12 +115,12 @@ def scratch(options: ContainerOptions) -> list[dict[str, Any]]:
     return [_mount(path, "tmpfs", "tmpfs", *words) for path in ("/run", "/tmp", "/var/tmp")]
 
 
-def user_mount(mount: MountOption, context: Context, index: int, security_opt: list[str]) -> dict[str, Any]:
+def user_mount(mount: MountOption, context: Context, index: int) -> dict[str, Any]:
     """One mount the user or the image asked for."""
     if mount.kind == "tmpfs":
         return _tmpfs(mount)
     if "O" in mount.options:
-        return _overlay(mount, context, index, security_opt)
+        return _overlay(mount, context, index)
     words = [word for word in mount.options if word not in ("z", "Z", "U", "copy", "nocopy", "suid", "dev", "exec")]
     if not {"bind", "rbind"} & set(words):
         words.append("rbind")
@@ -149,7 +149,7 @@ def _tmpfs(mount: MountOption) -> dict[str, Any]:
     return _mount(mount.target, "tmpfs", "tmpfs", *words)
 
 
-def _overlay(mount: MountOption, context: Context, index: int, security_opt: list[str]) -> dict[str, Any]:
+def _overlay(mount: MountOption, context: Context, index: int) -> dict[str, Any]:
     """A source that can be written without changing it: what is written goes with the container (option ``O``)."""
     place = overlay_place(context.bundle, index)
     given = dict(word.split("=", 1) for word in mount.options if "=" in word)
@@ -157,10 +157,6 @@ def _overlay(mount: MountOption, context: Context, index: int, security_opt: lis
     words = [f"lowerdir={mount.source}", f"upperdir={upper}", f"workdir={work}", "rprivate"]
     if context.rootless:
         words.append("userxattr")
-    if context.mount_label:
-        from estiva.engine.spec.labels import overlay_option  # only where there are labels
-
-        words.append(overlay_option(context.mount_label, security_opt))
     return _mount(mount.target, "overlay", "overlay", *words)
 
 
