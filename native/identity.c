@@ -3,6 +3,15 @@
 
 #include <linux/capability.h>
 
+static int keep_groups;
+
+/* KEEP_GROUPS */
+long leave_groups(void)
+{
+    keep_groups = 1;
+    return 0;
+}
+
 long set_ids(struct plan *args)
 {
     unsigned uid = (unsigned)next_int(args), gid = (unsigned)next_int(args);
@@ -15,7 +24,7 @@ long set_ids(struct plan *args)
         groups[i] = (uint32_t)next_int(args);
     /* Permitted capabilities survive the change of user: CAPABILITIES says what stays. */
     long done = SYS(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
-    if (done >= 0 && set_groups)
+    if (done >= 0 && set_groups && !keep_groups)
         done = SYS(setgroups, count, groups);
     if (done >= 0)
         done = SYS(setresgid, gid, gid, gid);
@@ -96,7 +105,7 @@ long become_root(void)
     long done = SYS(setresgid, 0, 0, 0);
     if (done >= 0)
         done = SYS(setresuid, 0, 0, 0);
-    if (done >= 0)
+    if (done >= 0 && !keep_groups)
         SYS(setgroups, 0, NULL); /* denied with a single-id map: then there is nothing to drop either */
     return named(done, "become root of", "the user namespace");
 }

@@ -227,6 +227,14 @@ static long chown_source(int mount, unsigned uid, unsigned gid)
     return done;
 }
 
+static int is_there(const char *path, uint64_t resolution)
+{
+    long fd = resolve(path, O_PATH, resolution);
+    if (fd >= 0)
+        SYS(close, fd);
+    return fd >= 0;
+}
+
 long bind(struct plan *args)
 {
     uint64_t types[8];
@@ -247,6 +255,8 @@ long bind(struct plan *args)
         mount = given_fd(given);
     if (mount < 0)
         return mount == -ENOENT && flags & MOUNT_OPTIONAL ? 0 : blame(mount, "bind", source);
+    /* A target that is only made now has nothing to fill a volume with, nor an owner to give it. */
+    int fill = flags & MOUNT_COPY_UP && is_there(path, target_resolution(flags));
     long target = open_target(path, is_directory((int)mount) ? DIRECTORY : ORDINARY,
                               flags & MOUNT_TARGET_NOFOLLOW ? O_NOFOLLOW : 0, target_resolution(flags));
     long done = target;
@@ -254,7 +264,7 @@ long bind(struct plan *args)
         blame(done, "mount target", path);
     else if (is_directory((int)mount) != is_directory((int)target))
         done = blame(-ENOTDIR, is_directory((int)mount) ? "mount a directory on the file" : "mount a file on", path);
-    if (done >= 0 && flags & MOUNT_COPY_UP)
+    if (done >= 0 && fill)
         done = copy_up((int)target, (int)mount, path, 1);
     if (done >= 0 && flags & MOUNT_CHOWN && (done = chown_source((int)mount, uid, gid)) < 0)
         blame(done, "chown", source);

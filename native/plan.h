@@ -79,6 +79,8 @@
     OP(53, ROOT_READONLY) /* (no arguments) */                                                                        \
     OP(54, MKDIR)     /* path mode */                                                                                 \
     OP(55, LISTEN)    /* path of the socket for WAIT_START */                                                         \
+    OP(120, ENTRY)    /* path line: of passwd(5) or group(5); added unless one of its name or number is there */      \
+    OP(121, KEEP_GROUPS) /* (no arguments) no operation changes the supplementary groups */                           \
     /* the process */                                                                                                  \
     OP(60, RLIMIT)    /* name resource soft hard; before CLONE: only make room for it in the process to be */         \
     OP(61, UMASK)     /* mask */                                                                                      \

@@ -29,6 +29,8 @@ long perform_process(struct operation_record *operation)
         return find_home(args);
     case OP_FORK_INSIDE:
         return fork_inside(args);
+    case OP_KEEP_GROUPS:
+        return leave_groups();
     case OP_BECOME_ROOT:
         return become_root();
     case OP_RLIMIT: {

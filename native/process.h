@@ -7,6 +7,7 @@
 /* identity.c.  Without no_new_privs only a capable process may load a filter or restrict itself by Landlock: what a change
  * of user took from the effective set is still permitted, until CAPABILITIES, and raise_permitted takes it back. */
 long become_root(void);
+long leave_groups(void);
 long set_ids(struct plan *args);
 long set_bounding(uint64_t keep);
 long set_capabilities(struct plan *args);

@@ -58,6 +58,8 @@ long perform(struct operation_record *operation)
         return symlink(args);
     case OP_DEVICE:
         return device(args);
+    case OP_ENTRY:
+        return add_entry(args);
     case OP_MKDIR:
         return make_dir(args);
     case OP_CONSOLE:

@@ -50,6 +50,7 @@ long root_read_only(void);
 long symlink(struct plan *args);
 long device(struct plan *args);
 long make_dir(struct plan *args);
+long add_entry(struct plan *args);
 
 /* namespace.c */
 long join(struct plan *args);

@@ -123,6 +123,7 @@ long map_root(struct plan *args)
 {
     const char *uid_map = next_string(args), *gid_map = next_string(args);
     struct plan overlay = config.idmapped;
+    next_int(&overlay);
     long user_namespace = make_namespace(uid_map, gid_map);
     if (user_namespace < 0)
         return blame(user_namespace, "make a user namespace for", "the image");

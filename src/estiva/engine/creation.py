@@ -111,7 +111,28 @@ def _context(engine: Engine, options: ContainerOptions, image: ImageRecord | Non
         context.who = choose_maps(engine, options, context, image)
     context.who = options.user or context.who or context.image.get("User") or ""
     context.user = _user(engine, options, context, image)
+    if context.user.uid and not context.user.name and image is not None:
+        context.entries = _entries(options, context)
     return context
+
+
+def _entries(options: ContainerOptions, context: Context) -> list[list[str]]:
+    """Lines for a user whom the image does not know, and a home for them."""
+    from estiva.engine.spec.entries import home_of, host_entries, number_entries
+    from estiva.engine.spec.process import working_directory
+
+    home = working_directory(options, context)
+    entries = []
+    if options.userns == "keep-id" and context.rootless:
+        from estiva.engine.hostuser import calling_user
+
+        caller = calling_user()
+        if caller is not None:
+            if caller.uid == context.user.uid:
+                home = home_of(caller, home, [mount.target for mount in options.mount])
+            entries = host_entries(caller, home)
+    context.user.home = home
+    return [*entries, *number_entries(context.user, home)]
 
 
 def _user(engine: Engine, options: ContainerOptions, context: Context, image: ImageRecord | None) -> User:
@@ -152,10 +173,15 @@ def _make(
             from estiva.engine.relabel import relabel
 
             relabel(resolved, context.mount_label, list(map(engine.volumes.path, fresh)), engine.settings.environ)
+        if context.uid_maps and any("U" in mount.options for mount in resolved):
+            from estiva.engine.userfiles import give_sources
+
+            give_sources(engine, resolved, context)
         if fresh and (context.uid_maps or context.user.uid):
             from estiva.engine.userfiles import give_volumes
 
-            give_volumes(engine, list(map(engine.volumes.path, fresh)), context)
+            paths = set(map(engine.volumes.path, fresh))
+            give_volumes(engine, [mount for mount in resolved if mount.source in paths], context)
         if fresh or not options.rm:
             _complete(engine, context.id, fresh, durable=not options.rm)
     except BaseException:
@@ -227,6 +253,7 @@ def _details(
         "mounts": [mount.to_json() for mount in mounts],
         "user": context.user.to_json(),
         "who": context.who,
+        "entries": context.entries,
         "uid_maps": context.uid_maps,
         "gid_maps": context.gid_maps,
         "shifted": _shifted(context, image.diff_ids if image else [], driver_copies),
@@ -263,7 +290,11 @@ def _write_bundle(container: Container, context: Context, details: dict[str, Any
     """The directory, the writable layer and config.json."""
     engine = container.engine
     os.mkdir(container.bundle, 0o700)
-    if not container.options.rootfs:
+    if container.options.rootfs:
+        from estiva.engine.rootdirectory import check_directory
+
+        check_directory(container)
+    else:
         if context.uid_maps:
             from estiva.engine.userfiles import prepare_mapped
 

@@ -67,7 +67,7 @@ def compile_foreign(
 
 def _plain(spec: dict[str, Any], init: bool) -> dict[str, Any]:
     """The configuration without the words only our own runtime knows: what they mean is said with the OCI's."""
-    mounts = [_plain_mount(mount) for mount in spec["mounts"] if _is_there(mount)]
+    mounts = [_plain_mount(mount, spec["linux"]) for mount in spec["mounts"] if _is_there(mount)]
     devices = []
     for device in spec["linux"].get("devices") or ():
         source = device.get("x-estiva.source")
@@ -90,7 +90,9 @@ def _is_there(mount: dict[str, Any]) -> bool:
     return OPTIONAL not in mount["options"] or os.path.lexists(mount["source"])
 
 
-def _plain_mount(mount: dict[str, Any]) -> dict[str, Any]:
+def _plain_mount(mount: dict[str, Any], linux: dict[str, Any]) -> dict[str, Any]:
+    if "idmap" in mount["options"] and "uidMappings" not in mount:  # others want to be told
+        mount = {**mount, **{name: linux.get(name, []) for name in ("uidMappings", "gidMappings")}}
     return {**mount, "options": [word for word in mount["options"] if not word.startswith("x-estiva.")]}
 
 

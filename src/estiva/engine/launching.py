@@ -213,8 +213,13 @@ def _plan(
     engine, options = container.engine, container.options
     around = surroundings(engine, _rootfs(container, lease))
     around.cgroup_mounts = file_systems(hierarchies)
-    around.idmap = bool(container.details.get("uid_maps")) and not container.details["shifted"]
+    around.idmap = bool(container.details["uid_maps"]) and not container.details["shifted"] and not options.rootfs
     around.selinux = bool(spec["linux"].get("mountLabel"))  # given only where the kernel has it
+    around.entries = container.details.get("entries") or ()
+    if options.rootfs:
+        from estiva.engine.rootdirectory import set_maps
+
+        set_maps(around, container)
     around.init = bool(options.init) and not options.init_path
     around.preserve_fds, around.preserve_from = options.preserve_fds, KEEP_FROM + kept
     runtime = _runtime(container)
@@ -281,9 +286,9 @@ def surroundings(engine: Engine, rootfs: RootfsMount | None) -> Surroundings:
 def _rootfs(container: Container, lease: LayerLease) -> RootfsMount:
     options = container.options
     if options.rootfs:
-        from estiva.engine.spec.rootfs import rootfs_path
+        from estiva.engine.rootdirectory import rootfs_mount
 
-        return RootfsMount("bind", source=rootfs_path(options))
+        return rootfs_mount(container)
     shifted = container.details["shifted"]
     if shifted is True:
         return RootfsMount("bind", source=f"{container.bundle}/rootfs")

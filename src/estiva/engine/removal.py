@@ -80,7 +80,7 @@ def release(container: Container) -> None:
     find_cgroup(container).remove()
     remove_tree(container.engine, f"{container.engine.settings.run_root}/{RUNTIME_STATES}/{container.id}")
     container.engine.store.layers.release_unused(container.details["diff_ids"])
-    if any("O" in words for _, _, _, words in container.details["mounts"]):
+    if os.path.isdir(f"{container.bundle}/overlay"):
         remove_tree(container.engine, f"{container.bundle}/overlay")
 
 

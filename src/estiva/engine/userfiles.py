@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from estiva.engine.spec.mountmaps import idmap_word
 from estiva.errors import Denied
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from estiva.engine.container import Container
     from estiva.engine.engine import Engine
+    from estiva.engine.options import MountOption
     from estiva.engine.spec.context import Context
 
     Maps = list[tuple[int, int, int]]
@@ -99,14 +101,43 @@ def copy_inside(
         make_copy(engine, f"{root}/containers/{container_id}/rootfs", diff_ids, uid_maps, gid_maps)
 
 
-def give_volumes(engine: Engine, paths: list[str], context: Context) -> None:
-    """Give new volumes to the container's user; those that the image has files for get their owner with the files."""
+def give_volumes(engine: Engine, mounts: list[MountOption], context: Context) -> None:
+    """Give the new volumes behind the *mounts* to the container's user; those that the image has files for get their
+    owner with the files."""
+    for mount in mounts:
+        engine.inside(
+            "estiva.engine.userfiles:give_inside_one", path=mount.source, owner=_owner(mount, context), tree=False
+        )
+
+
+def give_sources(engine: Engine, mounts: list[MountOption], context: Context) -> None:
+    """Give the sources of the *mounts* that ask for it by ``U`` to the container's user."""
+    for mount in mounts:
+        if "U" in mount.options and mount.kind == "bind":
+            engine.inside(
+                "estiva.engine.userfiles:give_inside_one", path=mount.source, owner=_owner(mount, context), tree=True
+            )
+
+
+def _owner(mount: MountOption, context: Context) -> list[int]:
+    """The ids here of the container's user, for files of this mount: with ``idmap`` they are its own."""
     user = context.user
-    owner = [host_id(context.uid_maps, user.uid), host_id(context.gid_maps, user.gid)]
-    engine.inside("estiva.engine.userfiles:give_volumes_inside", paths=paths, owner=owner)
+    if idmap_word(mount.options):
+        return [user.uid, user.gid]
+    return [host_id(context.uid_maps, user.uid), host_id(context.gid_maps, user.gid)]
 
 
-def give_volumes_inside(root: str, run_root: str, driver: str, paths: list[str], owner: list[int]) -> None:
-    """The same, called in the user's namespace."""
-    for path in paths:
+def give_inside_one(root: str, run_root: str, driver: str, path: str, owner: list[int], tree: bool) -> None:
+    """Give *path*, with *tree* all below it, no link followed, to *owner*; called in the user's namespace."""
+    at = path
+    try:
         os.chown(path, *owner)
+        if tree and os.path.isdir(path):
+            for directory, names, files, fd in os.fwalk(path):
+                for name in (*names, *files):
+                    at = f"{directory}/{name}"
+                    os.chown(name, *owner, dir_fd=fd, follow_symlinks=False)
+    except PermissionError as error:
+        raise Denied(
+            f"giving {at} to the container's user: {(error.strerror or '').lower()}", "mount it without U"
+        ) from error

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from estiva.spec.rootfs import RootfsMount
 
 
+KEEP_GROUPS = "run.oci.keep_original_groups"  # crun's annotation
+
+
 class Surroundings:
     """What a plan depends on besides the configuration.
 
@@ -30,24 +33,25 @@ class Surroundings:
     directory to mount it on, in the new mount namespace · ``userns``: path of a user namespace the monitor joins first
     (rootless), or ``""`` · ``bind_devices``: device nodes cannot be made here, bind the host's · ``deny_setgroups``:
     the user namespace maps a single id · ``idmap``: the root must be mapped to the container's ids by the monitor, or
-    to ``root_maps`` as uid_map and gid_map take them ·
+    to ``root_maps`` as uid_map and gid_map take them · ``entries``: (path, line) to be added to user databases ·
     ``cgroup_mounts``: see :class:`~estiva.runtime.compile_mounts.MountPlan` · ``selinux``: the kernel has it ·
-    ``seccomp``: compiled program ·
-    ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` · ``start_socket``: wait there
-    before executing · ``state``: the OCI state for hooks, but for its status and pid · ``init``: reap as process 1 ·
-    ``no_pivot`` · ``preserve_fds``, ``preserve_from``: descriptors of the helper the program gets as 3, 4 … ·
-    ``confirm_fd``: the helper's descriptor for CONFIRM, or 0 · ``keyring``: a session keyring of its own
+    ``seccomp``: compiled program · ``seccomp_flags`` · ``seccomp_agent``: see :func:`estiva.runtime.seccomp.agent` ·
+    ``start_socket``: wait there before executing · ``state``: the OCI state for hooks, but for its status and pid ·
+    ``init``: reap as process 1 · ``no_pivot`` · ``preserve_fds``, ``preserve_from``: descriptors of the helper the
+    program gets as 3, 4 … · ``confirm_fd``: the helper's descriptor for CONFIRM, or 0 · ``keyring``: a session keyring
+    of its own
     """
 
     __slots__ = (
-        "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "idmap", "init", "keyring", "mountpoint",
-        "no_pivot", "preserve_fds", "preserve_from", "root_maps", "rootfs", "seccomp", "seccomp_agent",
+        "bind_devices", "cgroup_mounts", "confirm_fd", "deny_setgroups", "entries", "idmap", "init", "keyring",
+        "mountpoint", "no_pivot", "preserve_fds", "preserve_from", "root_maps", "rootfs", "seccomp", "seccomp_agent",
         "seccomp_flags", "selinux", "start_socket", "state", "userns",
     )  # fmt: skip
 
     def __init__(self, mountpoint: str, rootfs: RootfsMount | None = None) -> None:
         self.mountpoint = mountpoint
         self.rootfs = rootfs
+        self.entries: Sequence[Sequence[str]] = ()
         self.userns = self.start_socket = ""
         self.bind_devices = self.deny_setgroups = self.idmap = self.init = self.no_pivot = self.selinux = False
         self.cgroup_mounts: Sequence[tuple[str, str, list[str]]] = ()
@@ -81,6 +85,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
     add_clone(out, spec, namespaces, deny_setgroups=around.deny_setgroups)
     if around.start_socket:  # while its directory's owner: a user namespace's root may not write there
         out.add(plan.LISTEN, around.start_socket)
+    if (spec.get("annotations") or {}).get(KEEP_GROUPS) == "1":
+        out.add(plan.KEEP_GROUPS)
     # An ordinary user's hook may look at the process (its namespaces, its root) only while it does not hide.
     looked_at = around.bind_devices and bool(spec.get("hooks")) and not namespaces.joined
     add_entry(out, spec, namespaces, hide=not looked_at)
@@ -88,6 +94,8 @@ def compile_plan(spec: dict[str, Any], around: Surroundings) -> Plan:
         if namespaces.makes("mount"):
             _part_from_host(out, linux, around)
         add_root(out, around, root)
+        for path, line in around.entries:
+            out.add(plan.ENTRY, path, line)
         out.extend(mounts.operations)
         add_devices(out, spec, bind=around.bind_devices or namespaces.makes("user"))
     else:

@@ -9,7 +9,7 @@ from estiva.engine.spec.namespaces import id_mappings, mode_of, namespaces, sysc
 from estiva.engine.spec.process import process
 from estiva.engine.spec.resources import resources
 from estiva.engine.spec.security import annotated, masked_paths, readonly_paths, seccomp
-from estiva.engine.spec.users import KEEP_GROUPS
+from estiva.engine.spec.users import KEEP_GROUPS, KEEP_GROUPS_ANNOTATION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from estiva.engine.spec.context import Context
 
 OCI_VERSION = "1.2.0"
-KEEP = "run.oci.keep_original_groups"  # crun's word for it
 INIT_PATH = "/run/estiva-init"  # where --init-path's program is put
 
 
@@ -33,7 +32,10 @@ def bundle_config(options: ContainerOptions, context: Context, chosen: list[Moun
         "process": process(options, context),
         "root": {"path": f"{context.bundle}/rootfs", "readonly": bool(options.read_only)},
         "mounts": mounts(options, context, chosen),
-        "annotations": {**annotated(options), **({KEEP: "1"} if KEEP_GROUPS in options.group_add else {})},
+        "annotations": {
+            **annotated(options),
+            **({KEEP_GROUPS_ANNOTATION: "1"} if KEEP_GROUPS in options.group_add else {}),
+        },
         "linux": linux(options, context),
     }
     if options.init and options.init_path:  # ours needs no file in the container

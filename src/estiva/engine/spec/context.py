@@ -85,13 +85,14 @@ class Context:
     none.
     ``automatic``: what its maps are to be chosen by when it is entered, for ``--userns auto`` · ``joins_userns``: the
     maps are those of a namespace that exists · ``gid_count``: how many group ids exist where it will run (few for a
-    user without subordinate ids) · ``who``: the words *user* was looked up by · ``process_label``, ``mount_label``:
-    SELinux's, ``""`` for none."""
+    user without subordinate ids) · ``entries``: the [file, line] that name the user · ``who``: the words *user* was
+    looked up by · ``process_label``, ``mount_label``: SELinux's, ``""`` for none."""
 
     __slots__ = (
         "automatic",
         "bundle",
         "conf",
+        "entries",
         "gid_count",
         "gid_maps",
         "host",
@@ -138,4 +139,5 @@ class Context:
         self.automatic: AutoRequest | None = None
         self.joins_userns = False
         self.who = ""
+        self.entries: list[list[str]] = []
         self.process_label = self.mount_label = ""

@@ -19,7 +19,7 @@ _EXCLUSIVE = (
     ("copy", "nocopy"),
     tuple(PROPAGATION),
 )
-_WORDS = frozenset(word for group in _EXCLUSIVE for word in group) | {"U", "O"}
+_WORDS = frozenset(word for group in _EXCLUSIVE for word in group) | {"U", "O", "idmap"}
 _TMPFS_WORDS = frozenset(
     ("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "U", "tmpcopyup", "notmpcopyup", "noatime",
      "relatime", "strictatime", "sync", "noswap", *PROPAGATION)
@@ -89,6 +89,8 @@ def _mount_word(text: str, key: str, value: str, has_value: bool) -> list[str]:
         return ["ro" if truth else "rw"]
     if key == "rw":
         return ["rw" if truth else "ro"]
+    if key == "idmap" and value.lower() in ("", "true", "1", "t", "false", "0", "f"):
+        return ["idmap"] if truth else []
     if key in ("U", "chown"):
         return ["U"] if truth else []
     if key in ("bind-nonrecursive", "volume-nocopy"):
@@ -127,14 +129,20 @@ def _check_words(text: str, mount: MountOption) -> None:
         if mount.kind == "tmpfs":
             known = word in _TMPFS_WORDS or word.partition("=")[0] in _TMPFS_VALUES
         else:
-            known = word in _WORDS or (mount.kind == "bind" and word.startswith(("upperdir=", "workdir=")))
+            known = (
+                word in _WORDS
+                or word.startswith("idmap=")
+                or (mount.kind == "bind" and word.startswith(("upperdir=", "workdir=")))
+            )
         if not known:
             raise Invalid(f"mount option {word!r} of {text!r}: not known for a {mount.kind} mount")
     for group in _EXCLUSIVE:
         given = [word for word in mount.options if word in group]
         if len(set(given)) > 1:
             raise Invalid(f"mount {text!r}: options {given[0]!r} and {given[1]!r} exclude each other")
-    if "O" in mount.options and {"ro", "copy", "nocopy"} & set(mount.options):
+    if "O" in mount.options and any(
+        word in ("ro", "copy", "nocopy") or word.startswith("idmap") for word in mount.options
+    ):
         raise Invalid(f"mount {text!r}: option 'O' cannot be combined with others than U, z and Z")
 
 

@@ -130,9 +130,16 @@ def user_mount(mount: MountOption, context: Context, index: int) -> dict[str, An
         words.append("rw")
     if "copy" in mount.options:
         words.append(COPY_UP)
-    if "U" in mount.options:
+    if "U" in mount.options and not context.uid_maps:  # else the source is not for its root to give away
         words.append(f"{CHOWN}={context.user.uid}:{context.user.gid}")
-    return _bind(mount.target, mount.source, *words)
+    if not any(word.startswith("idmap") for word in words):
+        return _bind(mount.target, mount.source, *words)
+    from estiva.engine.spec.mountmaps import idmap_word, mount_maps  # rarely needed
+
+    word = idmap_word(words)
+    maps = mount_maps(word, context.uid_maps, context.gid_maps)
+    words = [each if each != word else "idmap" for each in words]
+    return {**_bind(mount.target, mount.source, *words), **maps}
 
 
 def _tmpfs(mount: MountOption) -> dict[str, Any]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MAXIMUM = (1 << 32) - 2
+KEEP_GROUPS_ANNOTATION = "run.oci.keep_original_groups"  # crun's word for it
 KEEP_GROUPS = "keep-groups"  # the word of --group-add for the groups of whoever starts the container
 
 
