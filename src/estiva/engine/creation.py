@@ -23,6 +23,7 @@ from estiva.engine.signals import parse_signal
 from estiva.engine.spec.bundle import bundle_config
 from estiva.engine.spec.context import Context, User
 from estiva.engine.spec.process import arguments
+from estiva.engine.spec.security import security_options
 from estiva.engine.spec.users import groups_to_add
 from estiva.engine.volumes import check_sources, choose_mounts, enter_volumes
 from estiva.errors import Conflict, Invalid, NotFound
@@ -111,6 +112,11 @@ def _context(engine: Engine, options: ContainerOptions, image: ImageRecord | Non
         context.who = choose_maps(engine, options, context, image)
     context.who = options.user or context.who or context.image.get("User") or ""
     context.user = _user(engine, options, context, image)
+    if context.host.apparmor:
+        from estiva.engine.apparmor import choose_profile
+
+        asked = security_options(options).get("apparmor", [""])[-1] or str(context.conf.get("apparmor_profile") or "")
+        context.apparmor_profile = choose_profile(asked, rootless=settings.rootless, privileged=options.privileged)
     if context.user.uid and not context.user.name and image is not None:
         context.entries = _entries(options, context)
     return context

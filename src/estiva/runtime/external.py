@@ -53,6 +53,8 @@ class ExternalRuntime:
             maps = [id_map(spec["linux"].get(name), f"linux.{name}") for name in ("uidMappings", "gidMappings")]
             out.add(plan.IDMAPPED, 1, *overlay(around.rootfs)).add(plan.MAP_ROOT, *maps)
         add_root(out, around, 0 if around.idmap and around.rootfs is not None else -1)
+        for path, line in around.entries:
+            out.add(plan.ENTRY, path, line)
         for mount in spec.get("mounts") or ():
             _prepare(out, mount)
         terminal = bool(spec["process"].get("terminal"))

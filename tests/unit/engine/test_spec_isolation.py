@@ -150,7 +150,10 @@ def test_an_apparmor_profile_needs_apparmor() -> None:
     chosen = options(security_opt=["apparmor=mine"])
     with pytest.raises(Unsupported):
         process_labels(chosen, context())
-    assert process_labels(chosen, context(host=Host(apparmor=True))) == {"apparmorProfile": "mine"}
+    here = context(host=Host(apparmor=True))
+    here.apparmor_profile = "mine"
+    assert process_labels(chosen, here) == {"apparmorProfile": "mine"}
+    assert process_labels(options(security_opt=["apparmor=unconfined"]), context()) == {}
 
 
 def test_limits_become_resources() -> None:

@@ -86,9 +86,10 @@ class Context:
     ``automatic``: what its maps are to be chosen by when it is entered, for ``--userns auto`` · ``joins_userns``: the
     maps are those of a namespace that exists · ``gid_count``: how many group ids exist where it will run (few for a
     user without subordinate ids) · ``entries``: the [file, line] that name the user · ``who``: the words *user* was
-    looked up by · ``process_label``, ``mount_label``: SELinux's, ``""`` for none."""
+    looked up by · ``process_label``, ``mount_label``: SELinux's, ``""`` for none · ``apparmor_profile``."""
 
     __slots__ = (
+        "apparmor_profile",
         "automatic",
         "bundle",
         "conf",
@@ -140,4 +141,4 @@ class Context:
         self.joins_userns = False
         self.who = ""
         self.entries: list[list[str]] = []
-        self.process_label = self.mount_label = ""
+        self.process_label = self.mount_label = self.apparmor_profile = ""

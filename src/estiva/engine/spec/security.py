@@ -108,11 +108,9 @@ def annotated(options: ContainerOptions) -> dict[str, str]:
 def process_labels(options: ContainerOptions, context: Context) -> dict[str, str]:
     """``apparmorProfile`` and ``selinuxLabel`` of the process object, where the host has such a thing."""
     labels: dict[str, str] = {}
-    profile = security_options(options).get("apparmor", [""])[-1] or str(context.conf.get("apparmor_profile") or "")
-    if profile and profile != "unconfined":
-        if not context.host.apparmor:
-            raise Unsupported(f"AppArmor profile {profile!r}: AppArmor is not enabled on this host")
-        labels["apparmorProfile"] = profile
+    if context.apparmor_profile:
+        labels["apparmorProfile"] = context.apparmor_profile
+    check_apparmor(options, context)
     asked = security_options(options).get("label")
     if asked:
         from estiva.engine.spec.labels import LabelChoice
@@ -121,6 +119,13 @@ def process_labels(options: ContainerOptions, context: Context) -> dict[str, str
     if context.process_label:
         labels["selinuxLabel"] = context.process_label
     return labels
+
+
+def check_apparmor(options: ContainerOptions, context: Context) -> None:
+    """Raise Unsupported for a profile on a host without AppArmor."""
+    asked = security_options(options).get("apparmor", [""])[-1]
+    if asked and asked != "unconfined" and not context.host.apparmor:
+        raise Unsupported(f"AppArmor profile {asked!r} specified, but AppArmor is not enabled on this host")
 
 
 def is_nested(options: ContainerOptions) -> bool:
