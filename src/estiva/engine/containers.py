@@ -70,9 +70,14 @@ class Containers:
             if not lock.acquire(wait=False):
                 continue  # whoever is at it still lives
             try:
-                from estiva.engine.removal import is_abandoned, remove_locked
+                from estiva.engine.removal import is_abandoned, look_again, remove_locked, remove_run_dir
 
-                if container.phase == "created" and not is_abandoned(container):
+                # It may have been finished, by whoever was at it, between our look and our lock.
+                if not look_again(container):
+                    remove_run_dir(container)
+                    gone.add(container.id)
+                    continue
+                if container.phase == "created" and not (container.auto_remove and is_abandoned(container)):
                     continue
                 remove_locked(container, volumes=container.auto_remove or container.phase == "configured")
                 gone.add(container.id)

@@ -30,8 +30,8 @@ def remove(container: Container, force: bool, timeout: int | None, volumes: bool
     if force:
         container.stop(timeout)
     with ContainerLock(container.run_dir):
-        if not _exists(container):
-            _remove_run_dir(container)
+        if not look_again(container):
+            remove_run_dir(container)
             if force:
                 return  # another command was as quick
             raise NotFound(f"no container with name or ID {container.name!r} found: no such container")
@@ -51,8 +51,8 @@ def remove(container: Container, force: bool, timeout: int | None, volumes: bool
 def cleanup(container: Container) -> None:
     """What the monitor's command does in the end: undo the start, and remove a ``--rm`` container."""
     with ContainerLock(container.run_dir):
-        if not _exists(container):
-            _remove_run_dir(container)
+        if not look_again(container):
+            remove_run_dir(container)
             return
         state = container.state()
         if state.running or state.monitored:
@@ -99,7 +99,7 @@ def remove_locked(container: Container, volumes: bool) -> None:
     if anonymous:
         for path in engine.volumes.forget_unused(anonymous):
             remove_tree(engine, path)
-    _remove_run_dir(container)
+    remove_run_dir(container)
 
 
 def mark_removing(container: Container) -> None:
@@ -147,7 +147,8 @@ def _wait_for_monitor(container: Container) -> None:
         raise Unavailable(f"removing container {container.name}: its monitor does not end")
 
 
-def _exists(container: Container) -> bool:
+def look_again(container: Container) -> bool:
+    """Whether the container is still there; its phase is then what it is now."""
     rows = container.engine.database.query("SELECT phase FROM containers WHERE id=?", (container.id,))
     if rows:
         container.phase = rows[0][0]
@@ -183,7 +184,8 @@ def _unlink(path: str) -> None:
         pass
 
 
-def _remove_run_dir(container: Container) -> None:
+def remove_run_dir(container: Container) -> None:
+    """Remove the directory of a container that is gone, with the lock that is held on it."""
     for name in _RUN_FILES:
         _unlink(f"{container.run_dir}/{name}")
     try:
