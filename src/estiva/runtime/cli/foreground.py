@@ -20,7 +20,7 @@ SIGWINCH = 28  # the signal module would bring enum
 class Streams:
     """What connects this process with a program in the foreground, made before that runs: signals that come from now on
     are for it.  ``console``: where its terminal arrives · ``notify``: passes its notifications on ·
-    ``subreaper``: its orphans become ours."""
+    ``subreaper``: its orphans become ours, for this process is one."""
 
     __slots__ = ("console", "notify", "signals", "subreaper")
 
@@ -29,8 +29,6 @@ class Streams:
         self.notify: Proxy | None = None
         self.subreaper = subreaper
         self.signals = Signals(proxy=True, terminal=console is not None)
-        if subreaper:
-            _become_subreaper()
 
     def close(self) -> None:
         self.signals.close()
@@ -40,7 +38,7 @@ class Streams:
             self.notify.close()
 
 
-def _become_subreaper() -> None:
+def become_subreaper() -> None:
     """Orphans below this process become its children.  prctl(2)"""
     import ctypes
 

@@ -61,6 +61,10 @@ class _Session:
 
             self.console = Console()
         self._adopts = adopts
+        if adopts:  # before there is anybody who could become an orphan
+            from estiva.runtime.cli.foreground import become_subreaper
+
+            become_subreaper()
         self.streams: Streams | None = None
 
     def begin(self) -> None:
