@@ -98,7 +98,8 @@ def test_hooks_of_the_runtime_see_the_container_before_its_root_is_entered(runti
     )
     runtime.process("sh", "-c", "grep made-by-a-hook /proc/mounts; ls /sys/class/net")
     out = runtime("run", "a")
-    assert out.splitlines() == ["made-by-a-hook /tmp tmpfs rw,relatime 0 0", "br7", "lo"]
+    assert out.startswith("made-by-a-hook /tmp tmpfs")
+    assert out.split()[-2:] == ["br7", "lo"]
     ours = [os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/self/ns/net")]
     assert (tmp_path / "mine").read_text().split() == ours
     assert not set(ours) & set((tmp_path / "its").read_text().split())

@@ -16,14 +16,16 @@ pytestmark = pytest.mark.needs_root
 
 @pytest.fixture
 def tree(tmp_path):
-    """A directory of the host with a tmpfs mounted below it, in a mount namespace of this process's own."""
+    """A file system of the host with another mounted below it, with the usual options, whatever /tmp has."""
     top = tmp_path / "tree"
-    (top / "below").mkdir(parents=True)
+    top.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tree", top], check=True)
+    (top / "below").mkdir()
     (top / "file").write_text("content\n")
     os.chmod(tmp_path, 0o755)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "below", top / "below"], check=True)
     yield top
-    subprocess.run(["umount", "-l", top / "below"], check=True)
+    subprocess.run(["umount", "-l", top], check=True)
 
 
 def add(box, destination, kind="tmpfs", *options, source=None, **more):
@@ -308,15 +310,18 @@ def test_mounts_that_make_no_sense_are_refused_by_name(box, mount, words):
         box.run("true")
 
 
-def test_a_source_can_be_a_descriptor_that_was_checked(box, tree, tmp_path):
+def test_a_source_can_be_a_descriptor_that_was_checked(box, tmp_path):
     """Whoever looked at a source hands on what he saw: what takes its place meanwhile is not what is mounted."""
     from estiva.runtime.helper import KEEP_FROM
     from estiva.runtime.launch import launch
 
-    seen = os.open(tree, os.O_PATH)
-    tree.parent.joinpath("other").mkdir()
-    tree.rename(tree.parent / "moved")
-    tree.symlink_to("other")
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "file").write_text("content\n")
+    seen = os.open(place, os.O_PATH)
+    (tmp_path / "other").mkdir()
+    place.rename(tmp_path / "moved")
+    place.symlink_to("other")
     add(box, "/data", "bind", "bind", source=f"/proc/self/fd/{KEEP_FROM}")
     box.spec["process"]["args"] = ["cat", "/data/file"]
     work = compile_plan(box.spec, box.around)
@@ -324,8 +329,6 @@ def test_a_source_can_be_a_descriptor_that_was_checked(box, tree, tmp_path):
         launched = launch(work, box.monitor, ["estiva-monitor", "x"], attach=True, keep=[seen])
     finally:
         os.close(seen)
-        tree.unlink()
-        (tree.parent / "moved").rename(tree)
     assert box.collect(Attachment(launched.fd)) == 0
     os.close(launched.fd)
     assert box.out == b"content\n"

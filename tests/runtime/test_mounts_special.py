@@ -102,6 +102,13 @@ def test_labels_of_mounts_where_the_kernel_has_them(box):
     }  # fmt: skip
 
 
+def is_alive(pid):
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_killed_create_leaves_no_process_and_its_hook_is_the_last_of_it(runtime, tmp_path):
     hook = tmp_path / "hook"
     hook.write_text(f"#!/bin/sh\ncat > {tmp_path}/seen.new\nmv {tmp_path}/seen.new {tmp_path}/seen\nexec sleep 3\n")
@@ -116,7 +123,7 @@ def test_a_killed_create_leaves_no_process_and_its_hook_is_the_last_of_it(runtim
     pid = json.loads((tmp_path / "seen").read_text())["pid"]
     command.send_signal(signal.SIGKILL)
     command.wait()
-    while Path(f"/proc/{pid}/stat").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text():
+    while is_alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     runtime("delete", "--force", "a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -77,10 +78,10 @@ def test_a_template_lets_the_kernel_choose_the_name(host, box):
 def test_a_device_moves_into_a_joined_namespace(host, box):
     holder = subprocess.Popen(["unshare", "-n", "sleep", "1000"])
     try:
-        deadline = 500
-        while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/thread-self/ns/net") and deadline:
-            deadline -= 1
-            os.sched_yield()
+        deadline = time.monotonic() + 20
+        while os.readlink(f"/proc/{holder.pid}/ns/net") == os.readlink("/proc/thread-self/ns/net"):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         entries = box.spec["linux"]["namespaces"]
         next(entry for entry in entries if entry["type"] == "network")["path"] = f"/proc/{holder.pid}/ns/net"
         box.spec["linux"]["netDevices"] = {"veth-a": {"name": "eth0"}}
