@@ -12,6 +12,7 @@ import pytest
 from estiva.errors import Invalid
 from estiva.runtime.cgroup import hierarchy
 from estiva.runtime.cli import bundle, control
+from estiva.runtime.cli.version import OCI_VERSION
 
 pytestmark = pytest.mark.needs_root
 
@@ -173,10 +174,10 @@ def test_descriptors_are_preserved_when_asked(runtime):
 
 def test_features_and_version_are_told(runtime):
     told = json.loads(runtime("features"))
-    assert told["ociVersionMax"] == bundle.OCI_VERSION
+    assert told["ociVersionMax"] == OCI_VERSION
     assert {"mount", "pid", "user"} <= set(told["linux"]["namespaces"])
     assert told["linux"]["seccomp"]["enabled"]
-    assert f"spec: {bundle.OCI_VERSION}" in runtime("--version")
+    assert f"spec: {OCI_VERSION}" in runtime("--version")
 
 
 def test_spec_writes_a_configuration_once(runtime, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from estiva.errors import Invalid
-from estiva.runtime.cli import bundle
+from estiva.runtime.cli.version import OCI_VERSION
 from estiva.runtime.seccomp import agent, compile_cached, filter_flags
 from helpers.agent import Agent
 from helpers.cli import BUSYBOX
@@ -47,7 +47,7 @@ def test_an_agent_answers_for_the_kernel(runtime, tmp_path, no_new_privileges):
     assert not (runtime.bundle / "rootfs/tmp/x").exists()
     assert told.numbers() == {MKDIR}
     (state,) = told.states
-    assert (state["fds"], state["metadata"], state["ociVersion"]) == (["seccompFd"], "for you", bundle.OCI_VERSION)
+    assert (state["fds"], state["metadata"], state["ociVersion"]) == (["seccompFd"], "for you", OCI_VERSION)
     inner = state["state"]
     assert (inner["id"], inner["status"], inner["bundle"]) == ("a", "creating", str(runtime.bundle))
     assert inner["annotations"] == runtime.spec["annotations"]

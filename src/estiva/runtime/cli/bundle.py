@@ -10,15 +10,13 @@ import os
 
 from estiva.errors import Invalid, NotFound
 from estiva.runtime.cli import schema
+from estiva.runtime.cli.version import OCI_VERSION, OCI_VERSION_MIN
 from estiva.runtime.compile_namespaces import Namespaces, check_namespaces, sysctls
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-OCI_VERSION = "1.3.0"
-OCI_VERSION_MIN = "1.0.0"
 
 
 def load(bundle: str) -> dict[str, Any]:

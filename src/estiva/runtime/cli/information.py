@@ -7,7 +7,7 @@ import sys
 
 from estiva.errors import Conflict
 from estiva.runtime import capabilities
-from estiva.runtime.cli.bundle import OCI_VERSION, OCI_VERSION_MIN
+from estiva.runtime.cli.version import OCI_VERSION, OCI_VERSION_MIN
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False

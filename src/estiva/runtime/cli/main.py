@@ -116,7 +116,7 @@ def _help(name: str) -> int:
 
 def _version() -> int:
     from estiva import __version__
-    from estiva.runtime.cli.bundle import OCI_VERSION
+    from estiva.runtime.cli.version import OCI_VERSION
 
     sys.stdout.write(f"estiva-runtime version {__version__}\nspec: {OCI_VERSION}\n")
     return 0

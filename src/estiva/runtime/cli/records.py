@@ -20,7 +20,7 @@ import time
 
 from estiva.errors import Conflict, Invalid, NotFound, Unavailable
 from estiva.monitor.state import is_alive
-from estiva.runtime.cli.bundle import OCI_VERSION
+from estiva.runtime.cli.version import OCI_VERSION
 from estiva.spec import quickjson as json
 
 TYPE_CHECKING = False
