@@ -58,6 +58,7 @@ def box(estiva_root: Any) -> Any:
     return estiva_root
 
 
+@pytest.mark.embedded("another takes further modules")
 @pytest.mark.parametrize(
     "argv",
     [

@@ -10,6 +10,7 @@ from estiva.linux import landlock
 from estiva.runtime.landlock import ANNOTATION
 from helpers.cli import BUSYBOX
 
+pytestmark = pytest.mark.embedded("no other runtime knows Landlock")
 DENIED = "ermission denied"
 
 

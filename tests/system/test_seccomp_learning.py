@@ -22,6 +22,7 @@ from helpers.images import busybox_layer
 from helpers.isolation import WORLD
 from helpers.learning import agents, allowed, no_agent_left
 
+pytestmark = pytest.mark.embedded("no other runtime can learn")
 REFUSED = "Function not implemented"
 
 

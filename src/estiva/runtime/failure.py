@@ -61,8 +61,8 @@ def _external_failure(log: str) -> EstivaError:
 
         try:
             line = str(json.loads(line).get("msg", line))
-        except ValueError:
-            pass
+        except ValueError:  # too long for the report, and so cut
+            line = (line.partition('"msg":"')[2] or line).replace('\\"', '"')
     lowered = line.lower()
     if "exec" in lowered and ("not found in $path" in lowered or "no such file or directory" in lowered):
         return CommandNotFound(line)
