@@ -211,7 +211,12 @@ def test_the_second_container_with_the_same_ids_costs_no_copy(estiva_user: Any) 
     def trees() -> list[str]:
         return sorted(path.name for path in copies.iterdir() if "." not in path.name)
 
+    half = copies / f"{'ab' * 12}-{'cd' * 12}.new"  # as a command leaves it that was killed
+    half.mkdir(parents=True)
+    for path in (copies, half):
+        os.chown(path, estiva_user.account.uid, estiva_user.account.gid)
     sh(estiva_user, "true", "--userns", "keep-id")
+    assert not half.exists()
     (first,) = trees()
     made = (copies / first).stat().st_ino
     assert (
@@ -242,6 +247,14 @@ def test_the_second_container_with_the_same_ids_costs_no_copy(estiva_user: Any) 
     estiva_user.run("rm", "c")
     estiva_user.run("rmi", "busybox")
     assert list(copies.iterdir()) == []
+
+
+def test_commands_at_the_same_moment_make_one_copy(estiva_user: Any) -> None:
+    estiva_user.load()
+    words = ("run", "--rm", "--network", "none", "--userns", "nomap", "busybox", "stat", "-c", "%u", "/bin/busybox")
+    started = [estiva_user.popen(*words, stdout=subprocess.PIPE) for _ in range(4)]
+    assert [process.communicate(timeout=60)[0] for process in started] == ["0\n"] * 4
+    assert len([path for path in (estiva_user.root / "shifted").iterdir() if path.is_dir()]) == 1
 
 
 def test_capabilities_and_set_user_id_survive_the_copy(estiva_user: Any, make_layer_with_capability: str) -> None:

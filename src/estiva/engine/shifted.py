@@ -122,13 +122,27 @@ def sweep(root: str, database: Database) -> None:
     images = {_digest(diff_ids.split()) for (diff_ids,) in database.query("SELECT diff_ids FROM images")}
     unused = []
     for name in names:
-        key, dot, _ = name.partition(".")
-        if not dot and not _in_use(database, key):
-            unused.append((os.stat(f"{place(root, key)}.lock").st_mtime, key))
+        key, dot, end = name.partition(".")
+        if end == "new":  # half of one, if nobody is at it
+            _remove_half(root, key)
+        elif not dot and not _in_use(database, key):
+            try:
+                unused.append((os.stat(f"{place(root, key)}.lock").st_mtime, key))
+            except FileNotFoundError:
+                continue  # another command removes it
     unused.sort(reverse=True)
     for rank, (_, key) in enumerate(unused):
         if rank >= KEEP or key.partition("-")[0] not in images:
             _remove(root, key, database)
+
+
+def _remove_half(root: str, key: str) -> None:
+    lock = _lock(place(root, key), wait=False)
+    if lock >= 0:
+        rmtree(f"{place(root, key)}.new")
+        if not os.path.isdir(place(root, key)):
+            os.unlink(f"{place(root, key)}.lock")
+        os.close(lock)
 
 
 def _in_use(database: Database, key: str) -> bool:
@@ -141,10 +155,12 @@ def _remove(root: str, key: str, database: Database) -> None:
     if lock < 0:
         return  # somebody is about to use it
     try:
-        if not _in_use(database, key):
+        if _in_use(database, key):
+            return
+        if os.path.isdir(path):
             os.rename(path, f"{path}.new")  # what is half removed is no copy any more
             rmtree(f"{path}.new")
-            os.unlink(f"{path}.lock")
+        os.unlink(f"{path}.lock")
     finally:
         os.close(lock)
 
