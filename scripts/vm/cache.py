@@ -30,10 +30,12 @@ def made_once(kind: str, ingredients: list[str | bytes], make: Callable[[Path], 
         data = ingredient.encode() if isinstance(ingredient, str) else ingredient
         digest.update(len(data).to_bytes(8, "big") + data)
     final = directory() / f"{kind}-{digest.hexdigest()[:16]}"
+    if final.is_dir():
+        os.utime(final)
+        return final
     with open(directory() / f".{kind}.lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if final.is_dir():
-            os.utime(final)
             return final
         fresh = directory() / f".{kind}.fresh"  # one that a killed run left is in nobody's use: we hold the lock
         shutil.rmtree(fresh, ignore_errors=True)

@@ -17,9 +17,9 @@ SUITE, PYTHON = "bookworm", "3.11"
 SIZE = "4G"  # sparse
 PACKAGES = """
     systemd systemd-sysv dbus dbus-user-session libpam-systemd passwd uidmap kmod
-    python3 busybox-static procps iproute2 util-linux strace attr e2fsprogs
+    python3 gcc libc6-dev busybox-static procps iproute2 util-linux strace attr e2fsprogs
     runc crun podman conmon golang-github-containers-common
-    apparmor selinux-policy-default policycoreutils selinux-utils
+    apparmor selinux-policy-default policycoreutils selinux-utils semodule-utils checkpolicy m4 make gawk zstd
 """
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
@@ -66,8 +66,9 @@ def _requirements() -> list[str]:
 def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
     root = directory / "root"
     command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory", "--skip=output/dev"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
-    command += [f"--include={','.join(PACKAGES.split())}", SUITE, str(root)]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT] + ["--dpkgopt=force-unsafe-io"]
+    command += [f"--include={','.join(PACKAGES.split())}"]
+    command += [f"--customize-hook={HERE}/guest/policy \"$1\"", SUITE, str(root)]
     _alone(*command)
     release = kernel.version(unpacked)
     shutil.copytree(unpacked / "lib/modules" / release, root / "usr/lib/modules" / release, symlinks=True)

@@ -58,8 +58,7 @@ def boot(
         _copy_output(read_fd, time.monotonic() + timeout)
     finally:
         os.close(read_fd)
-        process.kill()  # does nothing to one that has ended
-        process.wait()
+        _end(process)
     with contextlib.suppress(tarfile.TarError), tarfile.open(results) as archive:
         archive.extractall(directory / "results", filter="data")
     results.unlink()
@@ -69,6 +68,18 @@ def boot(
 
 def _drive(image: Path, *options: str) -> list[str]:
     return ["-drive", ",".join((f"file={image},format=raw,if=virtio,cache=unsafe", *options))]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """See that QEMU is gone; it says something about itself only by a signal."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    if process.poll() is None:
+        print("stopping the guest: its time is over", file=sys.stderr)
+        process.kill()
+    elif process.returncode:
+        print(f"QEMU ended with {process.returncode}", file=sys.stderr)
+    process.wait()
 
 
 def _copy_output(fd: int, deadline: float) -> None:
