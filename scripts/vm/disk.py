@@ -51,7 +51,7 @@ def disk(kernel_package: str) -> Disk:
     recipe = [Path(module).read_bytes() for module in (__file__, kernel.__file__)]
 
     def make(fresh: Path) -> None:
-        print(f"making the disk with {kernel_package} (some minutes)", file=sys.stderr, flush=True)
+        print(f"making the disk with {kernel_package} (a minute)", file=sys.stderr, flush=True)
         _make(fresh, kernel.unpacked(kernel_package), requirements)
 
     return Disk(cache.made_once("vm-disk", [SUITE, kernel_package, *requirements, *guest, *recipe], make))
@@ -63,13 +63,25 @@ def _requirements() -> list[str]:
     return [*project["dependencies"], *project["optional-dependencies"]["test"]]
 
 
+def _packages() -> Path:
+    """The directory with ``root.tar``: what the packages alone make, and the policy's source."""
+    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=tar", "--skip=output/dev"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT] + ["--dpkgopt=force-unsafe-io"]
+    command += [f"--include={','.join(PACKAGES.split())}", f'--customize-hook={HERE}/guest/policy fetch "$1"', SUITE]
+
+    def make(fresh: Path) -> None:
+        print(f"installing Debian {SUITE} (some minutes)", file=sys.stderr, flush=True)
+        _alone(*command, str(fresh / "root.tar"))
+
+    ingredients = [SUITE, PACKAGES, *LEFT_OUT, (HERE / "guest/policy").read_bytes()]
+    return cache.made_once("vm-packages", ingredients, make)
+
+
 def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
     root = directory / "root"
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory", "--skip=output/dev"]
-    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT] + ["--dpkgopt=force-unsafe-io"]
-    command += [f"--include={','.join(PACKAGES.split())}"]
-    command += [f"--customize-hook={HERE}/guest/policy \"$1\"", SUITE, str(root)]
-    _alone(*command)
+    root.mkdir()
+    # not SELinux's labels, which come last
+    cache.run("tar", "--xattrs", "--xattrs-include=security.capability", "-C", root, "-xf", _packages() / "root.tar")
     release = kernel.version(unpacked)
     shutil.copytree(unpacked / "lib/modules" / release, root / "usr/lib/modules" / release, symlinks=True)
     _alone("chroot", str(root), "depmod", release)
@@ -79,6 +91,7 @@ def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--target", root / SITE, "--python-version", PYTHON, "--only-binary=:all:", *requirements),
     )
+    cache.run(HERE / "guest/policy", "build", root)
     _settle(root)
     _label(root)
     # hashed directories are of no use in a tree this small, and 64 bit block numbers on none below 16 TB
@@ -122,6 +135,7 @@ def _label(root: Path) -> None:
 
 
 def _alone(*command: str) -> None:
-    """Run what mounts something in a mount namespace of its own: it goes with the command, however that ends."""
+    """Run what mounts and starts things in namespaces of its own: they go with the command, however that ends."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    cache.run("unshare", "--mount", "--propagation=slave", "--", *command, env=environment)
+    apart = ["unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child"]
+    cache.run(*apart, "--", *command, env=environment)
