@@ -79,7 +79,8 @@ def _packages() -> Path:
 
 def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
     root = directory / "root"
-    root.mkdir()
+    for name in ("dev", "proc", "run", "sys", "tmp"):
+        (root / name).mkdir(parents=True)
     # not SELinux's labels, which come last
     cache.run("tar", "--xattrs", "--xattrs-include=security.capability", "-C", root, "-xf", _packages() / "root.tar")
     release = kernel.version(unpacked)
