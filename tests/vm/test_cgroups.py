@@ -74,7 +74,7 @@ def test_a_container_is_a_scope_of_systemds(runtime) -> None:
     names = ("ActiveState", "ControlGroup", "MemoryMax", "TasksMax", "CPUWeight", "CPUQuotaPerSecUSec", "Delegate")
     shown = show(unit, *names, "TimeoutStopUSec", user=user)
     path = shown.pop("ControlGroup")
-    assert Path(f"{ROOT}{path}/cgroup.procs").read_text() == f"{pid}\n", "the placeholder is gone"
+    wait_until(lambda: Path(f"{ROOT}{path}/cgroup.procs").read_text() == f"{pid}\n")  # the placeholder is gone
     assert shown == {
         "ActiveState": "active",
         "MemoryMax": str(64 << 20),
