@@ -69,7 +69,7 @@ def test_a_container_is_a_scope_of_systemds(runtime) -> None:
         cpu={"quota": 25000, "period": 100000, "shares": 512},
     )
     runtime.spec["annotations"] = {"org.systemd.property.TimeoutStopSec": "7"}
-    pid = runtime.start("a")
+    pid = runtime.start("a", "sleep", "3000")
     unit = "test-a.scope"
     names = ("ActiveState", "ControlGroup", "MemoryMax", "TasksMax", "CPUWeight", "CPUQuotaPerSecUSec", "Delegate")
     shown = show(unit, *names, "TimeoutStopUSec", user=user)
