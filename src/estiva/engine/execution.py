@@ -6,6 +6,7 @@ import os
 
 from estiva.engine.cgroups import join_paths
 from estiva.engine.launching import OWN_RUNTIMES, add_seccomp, surroundings
+from estiva.engine.spec.context import all_groups
 from estiva.errors import Conflict, Invalid
 from estiva.monitor.client import Attachment
 from estiva.runtime import capabilities
@@ -147,7 +148,7 @@ def _process(container: Container, spec: dict[str, Any], program: Program, pid: 
         from estiva.engine.spec.users import groups_to_add
 
         user = running_user(pid, program.user, groups_to_add(container.options.group_add))
-        process["user"] = {**process["user"], "uid": user.uid, "gid": user.gid, "additionalGids": user.groups}
+        process["user"] = {**process["user"], "uid": user.uid, "gid": user.gid, "additionalGids": all_groups(user)}
         env = [line for line in env if not line.startswith("HOME=")] + [f"HOME={user.home}"]
     if program.tty:
         env.append("TERM=xterm")

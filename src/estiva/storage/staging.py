@@ -32,7 +32,9 @@ class Staging:
 
     def _make(self, flags: int) -> Staged:
         if not self._swept:
-            self._swept = True
+            if not os.path.isdir(self.path):
+                self._create()
+            self._swept = True  # only now: other threads then believe that it is there
             self.sweep()
         while True:
             path = f"{self.path}/{os.urandom(8).hex()}"

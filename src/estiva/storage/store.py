@@ -76,7 +76,7 @@ class Store:
         found: str = best_driver(self)
         for place in (self.run_root, self.root):
             os.makedirs(place, 0o700, exist_ok=True)
-            temporary = f"{place}/.storage-driver-{os.getpid()}"
+            temporary = f"{place}/.storage-driver-{os.urandom(8).hex()}"  # threads find out at the same time
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
                 os.write(fd, found.encode())

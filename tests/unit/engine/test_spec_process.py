@@ -78,7 +78,7 @@ def test_environment_files_have_comments(tmp_path: Path) -> None:
 def test_the_user_and_umask_are_numbers() -> None:
     made = Context("ab" * 32, "web", "/bundle", image={"Cmd": ["sh"]}, user=User(7, 8, [9], "/home"))
     document = process(ContainerOptions("i", umask="077"), made)
-    assert document["user"] == {"uid": 7, "gid": 8, "umask": 0o77, "additionalGids": [9]}
+    assert document["user"] == {"uid": 7, "gid": 8, "umask": 0o77, "additionalGids": [8, 9]}
     with pytest.raises(Invalid, match="umask"):
         process(ContainerOptions("i", umask="99"), made)
 

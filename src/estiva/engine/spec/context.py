@@ -30,6 +30,12 @@ class User:
         return [self.uid, self.gid, self.groups, self.home, self.name]
 
 
+def all_groups(user: User) -> list[int]:
+    """The supplementary groups, the user's own first: a process may leave that for another, and what is denied to the
+    group must stay denied (CVE-2022-2989)."""
+    return [user.gid, *(gid for gid in user.groups if gid != user.gid)]
+
+
 class Host:
     """Facts of the host.  ``rlimits``: ``RLIMIT_…`` → the most this process may set; ``selinux``, ``apparmor``:
     enabled; ``selinux_contexts``: what the policy has for containers (see ``labels.CONTEXTS``)."""

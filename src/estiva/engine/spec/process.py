@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estiva.engine.spec.context import all_groups
 from estiva.engine.spec.environment import environment
 from estiva.engine.spec.security import capability_sets, no_new_privileges, process_labels
 from estiva.errors import Invalid
@@ -61,7 +62,7 @@ def user(options: ContainerOptions, context: Context) -> dict[str, Any]:
         mask = -1
     if not 0 <= mask <= 0o777:
         raise Invalid(f"umask {umask!r}: not an octal number up to 0777")
-    return {"uid": who.uid, "gid": who.gid, "umask": mask, "additionalGids": who.groups}
+    return {"uid": who.uid, "gid": who.gid, "umask": mask, "additionalGids": all_groups(who)}
 
 
 def working_directory(options: ContainerOptions, context: Context) -> str:

@@ -52,10 +52,11 @@ def _passwd_entry(who: str, passwd: str) -> tuple[str, int, int, str] | None:
     number = _number(who)
     for line in passwd.splitlines():
         fields = line.split(":")
-        if len(fields) < 6 or not fields[2].isdigit() or not fields[3].isdigit():
+        if len(fields) < 6:
             continue
-        if (number is None and fields[0] == who) or (number is not None and int(fields[2]) == number):
-            return fields[0], int(fields[2]), int(fields[3]), fields[5]
+        uid, gid = _id(fields[2]), _id(fields[3])
+        if uid is not None and gid is not None and (fields[0] == who if number is None else uid == number):
+            return fields[0], uid, gid, fields[5]
     return None
 
 
@@ -66,8 +67,9 @@ def _group(which: str, text: str) -> int:
         return number
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) >= 3 and fields[0] == which and fields[2].isdigit():
-            return int(fields[2])
+        gid = _id(fields[2]) if len(fields) >= 3 and fields[0] == which else None
+        if gid is not None:
+            return gid
     raise NotFound(f"group {which!r}: not in the container's /etc/group", "give a number")
 
 
@@ -75,13 +77,23 @@ def _groups(text: str) -> Iterator[tuple[int, Iterable[str]]]:
     """(gid, member names) of every line."""
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) >= 4 and fields[2].isdigit():
-            yield int(fields[2]), fields[3].strip().split(",")
+        gid = _id(fields[2]) if len(fields) >= 4 else None
+        if gid is not None:
+            yield gid, fields[3].strip().split(",")
 
 
 def _number(text: str) -> int | None:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         return None
-    if int(text) > MAXIMUM:
-        raise Invalid(f"user or group id {text}: larger than any id")
-    return int(text)
+    number = _id(text)
+    if number is None:
+        raise Invalid(f"user or group id {text:.20}: larger than any id")
+    return number
+
+
+def _id(text: str) -> int | None:
+    """The id that a field of the image's files is; None for what is none, however long it is."""
+    if not (text.isascii() and text.isdigit() and len(text) < 32):
+        return None
+    number = int(text)
+    return number if number <= MAXIMUM else None
