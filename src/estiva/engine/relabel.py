@@ -79,8 +79,11 @@ def relabel_tree(path: str, label: str) -> None:
             os.close(top)
     except OSError as error:
         if error.errno != errno.ENOTSUP:
-            reason = (error.strerror or "").lower()
-            raise Denied(f"relabelling {path} as {label}: {reason}", "mount it without z and Z") from error
+            reason, cure = (error.strerror or "").lower(), "mount it without z and Z"
+            if error.errno == errno.EINVAL:
+                reason = "the policy of this host knows no such label"
+                cure = "install its policy for containers, or use --security-opt label=disable"
+            raise Denied(f"relabelling {path} as {label}: {reason}", cure) from error
 
 
 def _descend(fd: int, value: bytes, depth: int) -> None:
