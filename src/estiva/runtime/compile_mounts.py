@@ -24,7 +24,8 @@ _OWNED = {
 # File systems of the kernel's own, which need no device: what is read-only is the mount, for others it is both.
 _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "devtmpfs", "overlay"}
 _MOST_GIVEN = 500  # GIVEN of native/plan.h, and some room
-_UNLABELLED = {"proc", "sysfs", "cgroup", "cgroup2"}
+# file systems with labels of the policy's own; an ipc namespace has mounted its message queues before we can say a label
+_UNLABELLED = {"proc", "sysfs", "cgroup", "cgroup2", "mqueue"}
 
 
 class MountPlan:
@@ -122,7 +123,7 @@ class MountPlan:
         if on & RDONLY and kind not in _VIRTUAL:
             data.append("ro")
         if self._label and kind not in _UNLABELLED:
-            data.append(f"{'rootcontext' if kind == 'mqueue' else 'context'}={self._label}")
+            data.append(f"context={self._label}")
         self.operations.add(
             plan.MOUNT, kind, source, target, fallback if owner in self._foreign else "", flags, on,
             options.propagation, data,
