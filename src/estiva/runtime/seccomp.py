@@ -29,6 +29,7 @@ FLAGS = {
 NEW_LISTENER = 8
 _WAIT_KILLABLE_RECV = 32
 _NOTIFY = "SCMP_ACT_NOTIFY"
+_LARGEST = 4096 * 8  # BPF_MAXINSNS
 _NOT_IN_PROGRAM = frozenset(("flags", "listenerPath", "listenerMetadata"))
 
 
@@ -90,12 +91,8 @@ def compile_cached(seccomp: dict[str, Any], cache_dir: str | None, machine: str 
     if cache_dir is None:
         return _compile(seccomp, machine)
     path = os.path.join(cache_dir, cache_key(seccomp, machine) + ".bpf")
-    try:
-        with open(path, "rb") as file:
-            program = file.read()
-    except FileNotFoundError:
-        program = b""
-    if program and len(program) % 8 == 0:
+    program = _kept(path)
+    if program:
         return program
     program = _compile(seccomp, machine)
     _keep(path, program)
@@ -128,12 +125,28 @@ def _compile(seccomp: dict[str, Any], machine: str) -> bytes:
     return compile_filter(seccomp, machine)
 
 
+def _kept(path: str) -> bytes:
+    """The program at *path*; empty if there is none that this user wrote, whole, where nobody else could."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        status = os.fstat(fd)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o170022 != 0o100000:
+            return b""
+        program = os.read(fd, _LARGEST + 1)
+    finally:
+        os.close(fd)
+    return program if len(program) % 8 == 0 and len(program) <= _LARGEST else b""
+
+
 def _keep(path: str, program: bytes) -> None:
     """Put *program* at *path*, whole or not at all.  A cache that cannot be written is no failure of the container."""
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.urandom(8).hex()}"
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.write(fd, program)
             os.fsync(fd)
