@@ -24,7 +24,7 @@ _OWNED = {
 # File systems of the kernel's own, which need no device: what is read-only is the mount, for others it is both.
 _VIRTUAL = {"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "ramfs", "devtmpfs", "overlay"}
 _MOST_GIVEN = 500  # GIVEN of native/plan.h, and some room
-# file systems with labels of the policy's own; an ipc namespace has mounted its message queues before we can say a label
+# File systems with labels of the policy's own; and an ipc namespace has mounted its queues before a label can be said.
 _UNLABELLED = {"proc", "sysfs", "cgroup", "cgroup2", "mqueue"}
 
 
