@@ -104,6 +104,18 @@ class Box:
         """What the monitor wrote down."""
         return read_state(str(self.base), str(self.base))
 
+    def in_user_namespace(self, base: int = 300000, *, size: int = 65536) -> None:
+        """Map ids 0 to *size* to those from *base* on, who may then use the box's directories."""
+        self.spec["linux"]["namespaces"].append({"type": "user"})
+        maps = [{"containerID": 0, "hostID": base, "size": size}]
+        self.spec["linux"].update(uidMappings=maps, gidMappings=maps)
+        self.around.idmap = True
+        for path in (self.base, *self.base.parents):
+            if str(path).startswith("/tmp/"):
+                path.chmod(path.stat().st_mode | 0o055)
+        for name in ("upper", "work"):
+            os.chown(self.base / name, base, base)
+
     def close(self) -> None:
         for fd in self._lines:
             os.close(fd)

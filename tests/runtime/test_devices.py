@@ -127,15 +127,7 @@ def test_a_device_of_the_host_that_is_another_one_is_not_bound(box):
 
 
 def test_in_a_user_namespace_devices_are_the_hosts(box):
-    maps = [{"containerID": 0, "hostID": 300000, "size": 65536}]
-    box.spec["linux"]["namespaces"].append({"type": "user"})
-    box.spec["linux"].update(uidMappings=maps, gidMappings=maps)
-    box.around.idmap = True
-    for path in (box.base, *box.base.parents):
-        if str(path).startswith("/tmp/"):
-            os.chmod(path, os.stat(path).st_mode | 0o055)
-    for name in ("upper", "work"):
-        os.chown(box.base / name, 300000, 300000)
+    box.in_user_namespace()
     out = box.shell("echo x > /dev/null; head -c 3 /dev/zero | wc -c; echo y > /dev/full 2>/dev/null || echo full")
     assert out.split() == ["3", "full"]
 

@@ -14,18 +14,6 @@ pytestmark = pytest.mark.needs_root
 MAP = [{"containerID": 0, "hostID": 200000, "size": 65536}]
 
 
-def in_user_namespace(box, base=200000):
-    box.spec["linux"]["namespaces"].append({"type": "user"})
-    for name in ("uidMappings", "gidMappings"):
-        box.spec["linux"][name] = [{"containerID": 0, "hostID": base, "size": 65536}]
-    box.around.idmap = True
-    for path in (box.base, *box.base.parents):
-        if path.is_dir() and str(path).startswith("/tmp/"):
-            os.chmod(path, os.stat(path).st_mode | 0o055)
-    for name in ("upper", "work"):
-        os.chown(box.base / name, base, base)
-
-
 @pytest.fixture
 def data(tmp_path):
     """Files of different owners in a directory nobody else may enter."""
@@ -67,7 +55,7 @@ def test_maps_written_as_an_option(box, data):
 
 
 def test_the_containers_own_map(box, data):
-    in_user_namespace(box)
+    box.in_user_namespace(200000)
     bind(box, data, "bind", "idmap")
     out = box.shell(f"{OWNERS}; touch /data/made")
     assert out.splitlines() == ["/data/of-0 0 0", "/data/of-1000 1000 1000", "/data/of-5 5 5"]
@@ -110,7 +98,7 @@ def test_a_file_system_whose_ids_cannot_be_mapped_is_named(box):
 
 
 def test_a_source_only_the_machines_root_can_reach_is_bound_for_a_user_namespace(box, data):
-    in_user_namespace(box)
+    box.in_user_namespace(200000)
     os.chmod(data.parent, 0o700)
     os.chown(data / "of-5", 200005, 200005)
     bind(box, data, "bind", "ro")

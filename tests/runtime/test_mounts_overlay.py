@@ -81,16 +81,8 @@ def test_a_root_without_an_upper_layer_cannot_be_written(any_kernel, box):
 
 
 def test_mapped_layers(any_kernel, box):
-    box.spec["linux"]["namespaces"].append({"type": "user"})
-    maps = [{"containerID": 0, "hostID": 300000, "size": 65536}]
-    box.spec["linux"].update(uidMappings=maps, gidMappings=maps)
     layers(box, 3)
-    box.around.idmap = True
-    for path in (box.base, *box.base.parents):
-        if str(path).startswith("/tmp/"):
-            os.chmod(path, os.stat(path).st_mode | 0o055)
-    for name in ("upper", "work"):
-        os.chown(box.base / name, 300000, 300000)
+    box.in_user_namespace()
     out = box.shell("stat -c '%u %g' /bin/busybox /file1; echo x > /file1; touch /made")
     assert out.split() == ["0", "0", "0", "0"]
     assert os.stat(box.base / "upper/file1").st_uid == 300000

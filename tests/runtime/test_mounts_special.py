@@ -19,19 +19,6 @@ from estiva.runtime.cgroup.mounts import file_systems
 from estiva.runtime.compile import compile_plan
 
 pytestmark = pytest.mark.needs_root
-MAPS = [{"containerID": 0, "hostID": 300000, "size": 65536}]
-
-
-def in_user_namespace(box, *, without=()):
-    entries = [entry for entry in box.spec["linux"]["namespaces"] if entry["type"] not in without]
-    box.spec["linux"]["namespaces"] = [*entries, {"type": "user"}]
-    box.spec["linux"].update(uidMappings=MAPS, gidMappings=MAPS)
-    box.around.idmap = True
-    for path in (box.base, *box.base.parents):
-        if str(path).startswith("/tmp/"):
-            os.chmod(path, os.stat(path).st_mode | 0o055)
-    for name in ("upper", "work"):
-        os.chown(box.base / name, 300000, 300000)
 
 
 def test_control_groups_are_mounted_as_the_machine_has_them(box):
@@ -50,7 +37,9 @@ def test_control_groups_are_mounted_as_the_machine_has_them(box):
 
 @pytest.mark.parametrize(("kind", "target"), [("network", "/sys"), ("pid", "/proc"), ("ipc", "/dev/mqueue")])
 def test_a_file_system_of_a_namespace_that_is_the_hosts_is_the_hosts(box, kind, target):
-    in_user_namespace(box, without=[kind])
+    linux = box.spec["linux"]
+    linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != kind]
+    box.in_user_namespace()
     if kind == "ipc":
         box.spec["mounts"].append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue"})
     if kind == "pid":

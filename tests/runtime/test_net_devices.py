@@ -92,15 +92,8 @@ def test_a_device_moves_into_a_joined_namespace(host, box):
 
 
 def test_a_device_moves_into_the_network_of_a_user_namespace(host, box):
-    maps = [{"containerID": 0, "hostID": 300000, "size": 65536}]
-    box.spec["linux"]["namespaces"].append({"type": "user"})
-    box.spec["linux"].update(uidMappings=maps, gidMappings=maps, netDevices={"veth-a": {"name": "eth0"}})
-    box.around.idmap = True
-    for path in (box.base, *box.base.parents):
-        if str(path).startswith("/tmp/"):
-            os.chmod(path, os.stat(path).st_mode | 0o055)
-    for name in ("upper", "work"):
-        os.chown(box.base / name, 300000, 300000)
+    box.in_user_namespace()
+    box.spec["linux"]["netDevices"] = {"veth-a": {"name": "eth0"}}
     assert "192.0.2.1" in box.shell("ip -o addr show eth0")
 
 

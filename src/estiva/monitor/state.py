@@ -73,6 +73,16 @@ def is_alive(pid: int, starttime: int) -> bool:
     return int(fields[19]) == starttime and fields[0] not in (b"Z", b"X")
 
 
+def start_time(pid: int) -> int:
+    """When *pid* started, in clock ticks since boot: with the number, what names a process.  proc_pid_stat(5)"""
+    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 1024)
+    finally:
+        os.close(fd)
+    return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
 def is_locked(path: str) -> bool:
     """Whether some process holds the flock on *path*."""
     try:

@@ -67,13 +67,15 @@ def serve(orders: dict[str, Any], listening: int, line: int, notes: Notes) -> No
     from _socket import socket
     from struct import pack
 
+    from estiva.monitor.state import is_locked
+
     poll = select.poll()
     poll.register(listening, select.POLLIN)
     poll.register(line, 0)
     incoming = socket(fileno=listening)
     listeners: set[int] = set()
     starting = True
-    while listeners or starting or _locked(orders["lock"]):
+    while listeners or starting or (orders["lock"] and is_locked(orders["lock"])):
         for fd, events in poll.poll(None if listeners or starting else PAUSE_MS):
             if fd == line:
                 poll.unregister(line)
@@ -123,24 +125,6 @@ def _receive(incoming: Any) -> int:
     if fds:
         os.set_inheritable(fds[0], False)
     return fds[0] if fds else -1
-
-
-def _locked(path: str) -> bool:
-    import fcntl
-
-    if not path:
-        return False
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def main() -> int:

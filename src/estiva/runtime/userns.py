@@ -11,7 +11,7 @@ import fcntl
 import os
 
 from estiva.errors import Denied, Unavailable
-from estiva.monitor.state import is_alive
+from estiva.monitor.state import is_alive, start_time
 from estiva.runtime import helper, plan
 from estiva.runtime.launch import launch
 from estiva.runtime.plan import Plan
@@ -43,7 +43,7 @@ def join_path(run_root: str, maps: Callable[[], tuple[Maps, Maps]]) -> str:
             if not pid:
                 pid = _make(*maps())
                 os.ftruncate(fd, 0)
-                os.pwrite(fd, f"{pid} {_starttime(pid)}\n".encode(), 0)
+                os.pwrite(fd, f"{pid} {start_time(pid)}\n".encode(), 0)
         finally:
             os.close(fd)
     return f"/proc/{pid}/ns/user"
@@ -75,15 +75,6 @@ def _keeper(path: str) -> int:
     if len(words) != 2 or not is_alive(int(words[0]), int(words[1])):
         return 0
     return int(words[0])
-
-
-def _starttime(pid: int) -> int:
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(fd, 1024)
-    finally:
-        os.close(fd)
-    return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
 def _make(uid_maps: Maps, gid_maps: Maps) -> int:

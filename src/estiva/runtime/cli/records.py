@@ -19,7 +19,7 @@ import os
 import time
 
 from estiva.errors import Conflict, Invalid, NotFound, Unavailable
-from estiva.monitor.state import is_alive
+from estiva.monitor.state import is_alive, start_time
 from estiva.runtime.cli.version import OCI_VERSION
 from estiva.spec import quickjson as json
 
@@ -228,16 +228,6 @@ def _is_the_one(fd: int, path: str) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def start_time(pid: int) -> int:
-    """When *pid* started, in clock ticks since boot.  proc_pid_stat(5)"""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(fd, 1024)
-    finally:
-        os.close(fd)
-    return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
 def write_whole(path: str, text: str) -> None:
