@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.isolation import WORLD, kill_all
+from helpers.peer import Peer, finish
 from helpers.terminal import Terminal
 
 PROGRAMS = ("docker", "dockerd", "containerd", "containerd-shim-runc-v2", "ctr", "unshare")
@@ -36,7 +37,7 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
-class Docker:
+class Docker(Peer):
     """The two daemons and their clients.  ``runtime``: the program that dockerd knows as ``estiva``, and uses unless
     told otherwise."""
 
@@ -106,23 +107,7 @@ class Docker:
         self, *arguments: str, check: bool = True, program: tuple[str, ...] = ("docker",), **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the client to its end."""
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        command = [*program, *arguments]
-        done = subprocess.run(command, check=False, env=self.env, capture_output=True, text=True, timeout=60, **options)
-        if check and done.returncode:
-            raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def out(self, *arguments: str, **options: Any) -> str:
-        """What a command that succeeds prints."""
-        return str(self.run(*arguments, **options).stdout).removesuffix("\n")
-
-    def fails(self, code: int, *arguments: str) -> str:
-        """What a command says that must end with *code*."""
-        done = self.run(*arguments, check=False)
-        assert done.returncode == code, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        return finish([*program, *arguments], check, {"env": self.env, **options})
 
     def ctr(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of containerd's own client, which shares pipes in ``/run`` with the daemon."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from helpers.accounts import Account
 from helpers.isolation import WORLD, kill_all
+from helpers.peer import Peer, finish
 from helpers.terminal import Terminal
 
 PROGRAMS = ("podman", "conmon", "unshare", "nsenter", "setpriv")
@@ -52,7 +53,7 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name) is None]
 
 
-class Podman:
+class Podman(Peer):
     """Its command line.  ``base``: a directory of *account*'s, for all it keeps."""
 
     def __init__(self, account: Account, base: Path, runtime: Path) -> None:
@@ -81,25 +82,7 @@ class Podman:
 
     def run(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
-        if "input" not in options:
-            options.setdefault("stdin", subprocess.DEVNULL)
-        options = {"env": self.env, "cwd": self.base, **options}
-        done = subprocess.run(
-            self.argv(*arguments), check=False, capture_output=True, text=True, timeout=60, **options
-        )
-        if check and done.returncode:
-            raise AssertionError(f"podman {arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def out(self, *arguments: str, **options: Any) -> str:
-        """What a command that succeeds prints."""
-        return str(self.run(*arguments, **options).stdout).removesuffix("\n")
-
-    def fails(self, code: int, *arguments: str) -> str:
-        """What a command says that must end with *code*."""
-        done = self.run(*arguments, check=False)
-        assert done.returncode == code, f"exit code {done.returncode}: {done.stdout}{done.stderr}"
-        return done.stderr
+        return finish(self.argv(*arguments), check, {"env": self.env, "cwd": self.base, **options})
 
     def terminal(self, *arguments: str, **options: Any) -> Terminal:
         """A command on a terminal; the caller closes it."""

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,10 +16,10 @@ from helpers.docker import Docker, missing
 from helpers.isolation import WORLD
 from helpers.kernel import remove_tree
 from helpers.leaks import Snapshot, leaked
+from helpers.peer import IMAGE, eventually
 from helpers.runtimes import own_runtime
 
 pytestmark = pytest.mark.needs_root
-IMAGE = "localhost/busybox:latest"
 LOOP = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
 
 
@@ -52,29 +51,6 @@ def docker(daemon: Docker) -> Iterator[Docker]:
     daemon.clear()
 
 
-def run(docker: Docker, *words: str) -> str:
-    """What a container prints that runs ``sh -c`` with the last word, and the others as options."""
-    return docker.out("run", "--rm", "--network", "none", *words[:-1], IMAGE, "sh", "-c", words[-1])
-
-
-def start(docker: Docker, *words: str, name: str = "box") -> str:
-    """Start a container in the background; returns its id."""
-    return docker.out("run", "--detach", "--network", "none", "--name", name, *words)
-
-
-def inspect(docker: Docker, template: str, name: str = "box") -> str:
-    return docker.out("inspect", "--format", template, name)
-
-
-def eventually(find: Any, seconds: float = 20) -> Any:
-    """What *find* returns, once that is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
 def test_our_runtime_is_the_one_in_use(docker: Docker) -> None:
     assert docker.out("info", "--format", "{{.DefaultRuntime}}") == "estiva"
 
@@ -90,7 +66,7 @@ def test_streams_and_codes(docker: Docker) -> None:
 
 
 def test_a_containers_life(docker: Docker, tmp_path: Path) -> None:
-    identity = start(docker, IMAGE, "sh", "-c", LOOP)
+    identity = docker.start(IMAGE, "sh", "-c", LOOP)
     eventually(lambda: docker.out("logs", "box") == "ready")
     assert docker.out("ps", "--format", "{{.Names}} {{.State}}") == "box running"
     assert "sleep 0.05" in docker.out("top", "box") or "sh -c" in docker.out("top", "box")
@@ -99,9 +75,9 @@ def test_a_containers_life(docker: Docker, tmp_path: Path) -> None:
     assert re.fullmatch(r"[\d.]+[KM]iB / .*", used["MemUsage"])
 
     docker.run("pause", "box")
-    assert inspect(docker, "{{.State.Status}}") == "paused"
+    assert docker.inspect("{{.State.Status}}") == "paused"
     docker.run("unpause", "box")
-    assert inspect(docker, "{{.State.Status}}") == "running"
+    assert docker.inspect("{{.State.Status}}") == "running"
 
     docker.run("update", "--memory", "64m", "--memory-swap", "64m", "--pids-limit", "77", "box")
     limits = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/pids/pids.max 2>/dev/null ||"
@@ -120,7 +96,7 @@ def test_a_containers_life(docker: Docker, tmp_path: Path) -> None:
     assert docker.out("wait", "box") == "5"
     assert docker.fails(1, "exec", "box", "true")
     docker.run("restart", "box")
-    assert inspect(docker, "{{.State.Running}} {{.Id}}") == f"true {identity}"
+    assert docker.inspect("{{.State.Running}} {{.Id}}") == f"true {identity}"
     docker.run("kill", "--signal", "KILL", "box")
     assert docker.out("wait", "box") == "137"
     docker.run("rm", "box")
@@ -128,7 +104,7 @@ def test_a_containers_life(docker: Docker, tmp_path: Path) -> None:
 
 
 def test_exec(docker: Docker) -> None:
-    start(docker, "-e", "WORD=there", IMAGE, "sleep", "100")
+    docker.start("-e", "WORD=there", IMAGE, "sleep", "100")
     script = "id -u; id -g; pwd; echo $WORD$MORE; exit 9"
     done = docker.run("exec", "-u", "3:4", "-w", "/tmp", "-e", "MORE=1", "box", "sh", "-c", script, check=False)
     assert (done.returncode, done.stdout.split()) == (9, ["3", "4", "/tmp", "there1"])
@@ -214,12 +190,12 @@ def test_signals_reach_the_program(docker: Docker) -> None:
     ],
 )  # fmt: skip
 def test_option(docker: Docker, options: list[str], script: str, expected: str) -> None:
-    assert run(docker, *options, script + "; true") == expected
+    assert docker.shell(*options, script + "; true") == expected
 
 
 def test_a_privileged_container_has_what_can_be_had(docker: Docker) -> None:
     script = "grep CapEff /proc/self/status | cut -f2; grep Seccomp: /proc/self/status | cut -f2; ls /dev | wc -l"
-    held, filtered, devices = run(docker, "--privileged", script + "; mkdir /m; mount -t tmpfs x /m").split()
+    held, filtered, devices = docker.shell("--privileged", script + "; mkdir /m; mount -t tmpfs x /m").split()
     with open("/proc/self/status") as file:
         own = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
     assert (filtered, int(devices) > 20) == ("0", True)
@@ -232,33 +208,33 @@ def test_a_seccomp_profile(docker: Docker, tmp_path: Path) -> None:
     profile = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]}
     (tmp_path / "profile.json").write_text(json.dumps({**profile, "syscalls": [rule]}))
     words = ("--security-opt", f"seccomp={tmp_path}/profile.json", "mkdir /x 2>&1; true")
-    assert "No space left" in run(docker, *words)
+    assert "No space left" in docker.shell(*words)
 
 
 def test_memory_that_runs_out_is_told(docker: Docker) -> None:
     script = "head -c 60000000 /dev/zero | tail; sleep 0.3"
-    start(docker, "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", script)
+    docker.start("-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", script)
     docker.run("wait", "box")
-    assert inspect(docker, "{{.State.OOMKilled}}") == "true"
+    assert docker.inspect("{{.State.OOMKilled}}") == "true"
 
 
 def test_restarts_by_policy(docker: Docker) -> None:
-    start(docker, "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo once; exit 3")
-    eventually(lambda: inspect(docker, "{{.RestartCount}} {{.State.Status}}") == "2 exited")
+    docker.start("--restart", "on-failure:2", IMAGE, "sh", "-c", "echo once; exit 3")
+    eventually(lambda: docker.inspect("{{.RestartCount}} {{.State.Status}}") == "2 exited")
     assert docker.out("logs", "box").split() == ["once"] * 3
-    assert inspect(docker, "{{.State.ExitCode}}") == "3"
+    assert docker.inspect("{{.State.ExitCode}}") == "3"
 
 
 def test_health_is_checked_by_exec(docker: Docker) -> None:
     words = ("--health-cmd", "test -e /ok", "--health-interval", "200ms", "--health-retries", "1")
-    start(docker, *words, IMAGE, "sleep", "100")
-    eventually(lambda: inspect(docker, "{{.State.Health.Status}}") == "unhealthy")
+    docker.start(*words, IMAGE, "sleep", "100")
+    eventually(lambda: docker.inspect("{{.State.Health.Status}}") == "unhealthy")
     docker.run("exec", "box", "touch", "/ok")
-    eventually(lambda: inspect(docker, "{{.State.Health.Status}}") == "healthy")
+    eventually(lambda: docker.inspect("{{.State.Health.Status}}") == "healthy")
 
 
 def test_namespaces_of_another_container(docker: Docker) -> None:
-    start(docker, "--ipc", "shareable", "--hostname", "first", IMAGE, "sleep", "100")
+    docker.start("--ipc", "shareable", "--hostname", "first", IMAGE, "sleep", "100")
     words = ("--pid", "container:box", "--ipc", "container:box", "--network", "container:box")
     script = "cat /proc/1/comm; hostname"
     assert docker.out("run", "--rm", *words, IMAGE, "sh", "-c", script) == "sleep\nfirst"
@@ -271,13 +247,13 @@ def test_attach_and_start(docker: Docker) -> None:
 
 
 def test_containers_live_on_while_dockerd_is_killed(docker: Docker) -> None:
-    start(docker, IMAGE, "sh", "-c", "trap 'exit 5' TERM; while :; do echo beat; sleep 0.1; done")
-    pid = inspect(docker, "{{.State.Pid}}")
+    docker.start(IMAGE, "sh", "-c", "trap 'exit 5' TERM; while :; do echo beat; sleep 0.1; done")
+    pid = docker.inspect("{{.State.Pid}}")
     docker.kill_dockerd()
-    assert inspect(docker, "{{.State.Pid}} {{.State.Status}}") == f"{pid} running"
+    assert docker.inspect("{{.State.Pid}} {{.State.Status}}") == f"{pid} running"
     assert docker.out("exec", "box", "echo", "in") == "in"
     docker.run("stop", "box")
-    assert inspect(docker, "{{.State.ExitCode}}") == "5"
+    assert docker.inspect("{{.State.ExitCode}}") == "5"
 
 
 def test_containerd_by_its_own_client(docker: Docker, busybox_archive: Path) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,13 +15,12 @@ from helpers.accounts import root_account
 from helpers.isolation import WORLD
 from helpers.kernel import remove_tree
 from helpers.leaks import Snapshot, leaked
+from helpers.peer import IMAGE, NETWORK, eventually
 from helpers.podman import Podman, missing
 from helpers.runtimes import own_runtime
 
 pytestmark = pytest.mark.needs_root
-IMAGE = "localhost/busybox:latest"
 LOOP = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
-NETWORK = ("--network", "none")
 
 
 @pytest.fixture(scope="module", params=["root", "user"])
@@ -56,30 +54,6 @@ def podman(installed: Podman) -> Iterator[Podman]:
     installed.clear()
 
 
-def run(podman: Podman, *words: str) -> str:
-    """What a container prints that runs ``sh -c`` with the last word, and the others as options."""
-    network = () if "--network" in words else NETWORK
-    return podman.out("run", "--rm", *network, *words[:-1], IMAGE, "sh", "-c", words[-1])
-
-
-def start(podman: Podman, *words: str, name: str = "box") -> str:
-    """Start a container in the background; returns its id."""
-    return podman.out("run", "--detach", *NETWORK, "--name", name, *words)
-
-
-def inspect(podman: Podman, template: str, name: str = "box") -> str:
-    return podman.out("inspect", "--format", template, name)
-
-
-def eventually(find: Any, seconds: float = 20) -> Any:
-    """What *find* returns, once that is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
-
-
 def test_streams_and_codes(podman: Podman) -> None:
     words = ("run", "--rm", "-i", *NETWORK, IMAGE)
     done = podman.run(*words, "sh", "-c", "cat; echo bad >&2; exit 7", input="given\n", check=False)
@@ -91,9 +65,9 @@ def test_streams_and_codes(podman: Podman) -> None:
 
 
 def test_a_containers_life(podman: Podman) -> None:
-    identity = start(podman, IMAGE, "sh", "-c", LOOP)
+    identity = podman.start(IMAGE, "sh", "-c", LOOP)
     eventually(lambda: podman.out("logs", "box") == "ready")
-    assert inspect(podman, "{{.OCIRuntime}}") == "estiva"
+    assert podman.inspect("{{.OCIRuntime}}") == "estiva"
     assert podman.out("ps", "--format", "{{.Names}} {{.Status}}").startswith("box Up")
     assert podman.out("top", "box", "pid", "comm").splitlines()[1].split() == ["1", "sh"]
     (podman.base / "file").write_text("copied\n")
@@ -107,7 +81,7 @@ def test_a_containers_life(podman: Podman) -> None:
     assert podman.out("wait", "box") == "5"
     assert podman.fails(255, "exec", "box", "true")
     podman.run("restart", "box")
-    assert inspect(podman, "{{.State.Running}} {{.Id}}") == f"true {identity}"
+    assert podman.inspect("{{.State.Running}} {{.Id}}") == f"true {identity}"
     podman.run("kill", "--signal", "KILL", "box")
     assert podman.out("wait", "box") == "137"
     podman.run("rm", "box")
@@ -117,9 +91,9 @@ def test_a_containers_life(podman: Podman) -> None:
 def test_pause_update_and_stats(podman: Podman) -> None:
     if podman.rootless:
         pytest.skip("an ordinary user is delegated no cgroups here")
-    start(podman, "--cpuset-cpus", "0", IMAGE, "sleep", "100")
+    podman.start("--cpuset-cpus", "0", IMAGE, "sleep", "100")
     podman.run("pause", "box")
-    assert inspect(podman, "{{.State.Status}}") == "paused"
+    assert podman.inspect("{{.State.Status}}") == "paused"
     podman.run("unpause", "box")
     assert podman.out("exec", "box", "nproc") == "1"
     (used,) = json.loads(podman.out("stats", "--no-stream", "--format", "json", "box"))
@@ -130,7 +104,7 @@ def test_pause_update_and_stats(podman: Podman) -> None:
 
 
 def test_exec(podman: Podman) -> None:
-    start(podman, "-e", "WORD=there", IMAGE, "sleep", "100")
+    podman.start("-e", "WORD=there", IMAGE, "sleep", "100")
     script = "id -u; id -g; pwd; echo $WORD$MORE; exit 9"
     done = podman.run("exec", "-u", "3:4", "-w", "/tmp", "-e", "MORE=1", "box", "sh", "-c", script, check=False)
     assert (done.returncode, done.stdout.split()) == (9, ["3", "4", "/tmp", "there1"])
@@ -222,7 +196,7 @@ def test_descriptors_are_passed_on(podman: Podman) -> None:
     ],
 )  # fmt: skip
 def test_option(podman: Podman, options: list[str], script: str, expected: str) -> None:
-    assert run(podman, *options, script + "; true") == expected
+    assert podman.shell(*options, script + "; true") == expected
 
 
 @pytest.mark.parametrize(
@@ -243,14 +217,14 @@ def test_option(podman: Podman, options: list[str], script: str, expected: str) 
 def test_option_of_root(podman: Podman, options: list[str], script: str, expected: str) -> None:
     if podman.rootless:
         pytest.skip("needs root: cgroups, and ids of one's own choice")
-    assert run(podman, *options, script + "; true") == expected
+    assert podman.shell(*options, script + "; true") == expected
 
 
 @pytest.mark.parametrize("mode", ["keep-id", "auto:size=1000", "nomap"])
 def test_user_namespaces_of_users(podman: Podman, mode: str) -> None:
     if not podman.rootless:
         pytest.skip("means something to users only")
-    uid, rest = run(podman, "--userns", mode, "id -u; awk '{n += $3} END {print n}' /proc/self/uid_map").split()
+    uid, rest = podman.shell("--userns", mode, "id -u; awk '{n += $3} END {print n}' /proc/self/uid_map").split()
     assert int(uid) == (podman.account.uid if mode == "keep-id" else 0)
     assert int(rest) == {"keep-id": 65537, "auto:size=1000": 1000, "nomap": 65536}[mode]
 
@@ -272,8 +246,8 @@ def test_containers_of_a_pod_share_namespaces(podman: Podman) -> None:
 def test_a_joined_user_namespace_owns_what_is_made_in_it(podman: Podman) -> None:
     if podman.rootless:
         pytest.skip("the ids are root's choice")
-    start(podman, "--uidmap", "0:100000:1000", IMAGE, "sleep", "100")
-    assert run(podman, "--userns", "container:box", "cat /proc/self/uid_map; ls /sys/class/net").split()[1:] == [
+    podman.start("--uidmap", "0:100000:1000", IMAGE, "sleep", "100")
+    assert podman.shell("--userns", "container:box", "cat /proc/self/uid_map; ls /sys/class/net").split()[1:] == [
         "100000", "1000", "lo",
     ]  # fmt: skip
 
@@ -293,10 +267,10 @@ def test_hooks_run(podman: Podman, tmp_path: Path) -> None:
 
 
 def test_restarts_health_and_time_outs(podman: Podman) -> None:
-    start(podman, "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo once; exit 3")
-    eventually(lambda: inspect(podman, "{{.RestartCount}} {{.State.Status}}") == "2 exited")
+    podman.start("--restart", "on-failure:2", IMAGE, "sh", "-c", "echo once; exit 3")
+    eventually(lambda: podman.inspect("{{.RestartCount}} {{.State.Status}}") == "2 exited")
     assert podman.out("logs", "box").split() == ["once"] * 3  # and nothing of the runtime's
-    start(podman, "--health-cmd", "test -e /ok", "--health-interval", "disable", IMAGE, "sleep", "100", name="hale")
+    podman.start("--health-cmd", "test -e /ok", "--health-interval", "disable", IMAGE, "sleep", "100", name="hale")
     assert podman.run("healthcheck", "run", "hale", check=False).returncode == 1
     podman.run("exec", "hale", "touch", "/ok")
     assert podman.run("healthcheck", "run", "hale", check=False).returncode == 0
@@ -304,16 +278,16 @@ def test_restarts_health_and_time_outs(podman: Podman) -> None:
 
 
 def test_one_that_does_not_listen_is_killed(podman: Podman) -> None:
-    start(podman, IMAGE, "sleep", "100")
+    podman.start(IMAGE, "sleep", "100")
     started = time.monotonic()
     podman.run("stop", "--time", "1", "box")
-    assert inspect(podman, "{{.State.ExitCode}}") == "137"
+    assert podman.inspect("{{.State.ExitCode}}") == "137"
     assert time.monotonic() - started < 10
 
 
 def test_checkpoint_is_refused_in_words(podman: Podman) -> None:
     if podman.rootless:
         pytest.skip("Podman itself refuses")
-    start(podman, IMAGE, "sleep", "100")
+    podman.start(IMAGE, "sleep", "100")
     assert "checkpoint" in podman.fails(125, "container", "checkpoint", "box")
-    assert inspect(podman, "{{.State.Status}}") == "running"
+    assert podman.inspect("{{.State.Status}}") == "running"

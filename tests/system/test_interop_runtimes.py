@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.peer import eventually
 from helpers.runtimes import use_runtime
 from system.test_cli_containers import (  # noqa: F401  (collected here once more, with this module's fixtures)
     running,
@@ -101,15 +101,6 @@ def test_exec_side_by_side_and_nothing_stays_behind(ready: Any) -> None:
     assert eventually(lambda: ready.run("exec", "c", "cat", "/made", check=False).stdout) == "made\n"
     (run_dir,) = (ready.run_root / "containers").iterdir()
     assert eventually(lambda: not [path for path in run_dir.iterdir() if path.name.startswith("exec-")])
-
-
-def eventually(find: Any, seconds: float = 10) -> Any:
-    """What *find* returns, once that is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := find()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def test_descriptors_are_passed_on(ready: Any) -> None:
