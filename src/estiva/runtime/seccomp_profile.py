@@ -31,17 +31,34 @@ _OCI_ARGUMENT = ("index", "value", "valueTwo", "op")
 
 
 def load_profile(path: str = DEFAULT_PROFILE) -> dict[str, Any]:
-    """The profile in the file *path*.  Raises NotFound, or Invalid when it is not a JSON object."""
+    """The profile in the file *path*.  Raises NotFound, or Invalid, naming what in it is not what it should be."""
     try:
         with open(path, "rb") as file:
             profile = json.loads(file.read())
     except FileNotFoundError:
         raise NotFound(f'opening seccomp profile "{path}": no such file') from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise Invalid(f'reading seccomp profile "{path}": {error.strerror}') from error
+    except (ValueError, RecursionError) as error:
         raise Invalid(f'reading seccomp profile "{path}": {error}') from error
     if not isinstance(profile, dict) or "defaultAction" not in profile:
         raise Invalid(f'reading seccomp profile "{path}": it has no defaultAction')
+    if path != DEFAULT_PROFILE:
+        _check(profile, path)
     return profile
+
+
+def _check(profile: dict[str, Any], path: str) -> None:
+    from estiva.runtime import schema
+
+    try:
+        schema.check(profile, schema.SECCOMP_PROFILE, "")
+        for rule in profile.get("syscalls") or ():
+            for condition in (rule.get("includes") or {}, rule.get("excludes") or {}):
+                if condition.get("minKernel"):
+                    _version(condition["minKernel"])
+    except Invalid as error:
+        raise Invalid(f'reading seccomp profile "{path}": {error.message}', error.cure) from None
 
 
 def resolve(
@@ -112,9 +129,9 @@ def _version(release: str) -> tuple[int, ...]:
     major, _, rest = release.partition(".")
     digits = ""
     for character in rest:
-        if not character.isdigit():
+        if character not in "0123456789":
             break
         digits += character
-    if not major.isdigit():
+    if not (major.isascii() and major.isdecimal()) or max(len(major), len(digits)) > 9:
         raise Invalid(f'seccomp profile: "{release}" is not a kernel version')
     return int(major), int(digits or 0)

@@ -1,7 +1,7 @@
 """The bundle's configuration, checked where it comes in.  runtime-spec bundle.md, config.md
 
-:mod:`.schema` looks at each property by itself, what follows at those that belong together; nothing behind this needs
-to ask again what kind a value is.
+:mod:`estiva.runtime.schema` looks at each property by itself, what follows at those that belong together; nothing
+behind this needs to ask again what kind a value is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from estiva.errors import Invalid, NotFound
-from estiva.runtime.cli import schema
+from estiva.runtime import schema
 from estiva.runtime.cli.version import OCI_VERSION, OCI_VERSION_MIN
 from estiva.runtime.compile_namespaces import Namespaces, check_namespaces, sysctls
 from estiva.spec import quickjson as json

@@ -1,4 +1,4 @@
-"""What each property of config.json is: one table, and the walk that compares a document with it.
+"""What each property of config.json and of a seccomp profile is: tables, and the walk that compares a document.
 
 A kind is a word (``text``, ``path``: absolute, ``bool``), a pair of numbers (the least and the greatest), a frozenset
 (one of these words), a list of one kind (a list of that), or a dict of kinds by property, ``!`` behind those that must
@@ -42,7 +42,7 @@ PROCESS: dict[str, Any] = {
     "ioPriority": {"class!": "text", "priority": _I32},
     "execCPUAffinity": {"initial": "text", "final": "text"},
 }  # fmt: skip
-_SECCOMP: dict[str, Any] = {
+SECCOMP: dict[str, Any] = {
     "defaultAction!": "text",
     "defaultErrnoRet": _U32,
     "architectures": _TEXTS,
@@ -74,7 +74,7 @@ _LINUX: dict[str, Any] = {
     "cgroupsPath": "text",
     "rootfsPropagation": "text",
     "sysctl": {"*": "text"},
-    "seccomp": _SECCOMP,
+    "seccomp": SECCOMP,
     "maskedPaths": _TEXTS,
     "readonlyPaths": _TEXTS,
     "mountLabel": "text",
@@ -84,6 +84,18 @@ _LINUX: dict[str, Any] = {
         "enableMonitoring": "bool", "enableCMT": "bool", "enableMBM": "bool",
     },
     "memoryPolicy": {"mode!": "text", "nodes": "text", "flags": _TEXTS},
+}  # fmt: skip
+# A profile as users write it, of which the section is made.  containers-seccomp.json(5)
+_CONDITIONS: dict[str, Any] = {"caps": _TEXTS, "arches": _TEXTS, "minKernel": "text"}
+SECCOMP_PROFILE: dict[str, Any] = {
+    **SECCOMP,
+    "archMap": [{"architecture": "text", "subArchitectures": _TEXTS}],
+    "syscalls": [
+        {
+            "names": _TEXTS, "name": "text", "action!": "text", "errnoRet": _U32, "includes": _CONDITIONS,
+            "excludes": _CONDITIONS, "args": [{"index!": (0, 5), "value": _U64, "valueTwo": _U64, "op!": "text"}],
+        }
+    ],
 }  # fmt: skip
 CONFIG: dict[str, Any] = {
     "ociVersion!": "text",
