@@ -1,4 +1,7 @@
-"""Known ways out of a container by way of its mounts, each tried for real; the tests say how a weak runtime fails."""
+"""Known ways out of a container by way of its mounts, each tried for real.
+
+"Weakened" in a docstring: how the test was seen to fail with that protection taken out of the code by hand.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def racer(tmp_path):
 
 def test_a_mount_below_a_volume_that_is_swapped_for_a_link_stays_inside(make_box, racer, tmp_path):
     """CVE-2021-30465.  A directory of a shared volume becomes a link to / and back while things are mounted below it.
-    Weakened: mount(2) on the path, or openat(2) in place of openat2(2): the host's directory gets it."""
+    Weakened: without RESOLVE_IN_ROOT directories are made in the host's."""
     volume, outside = tmp_path / "volume", tmp_path / "outside"
     for path in (volume / "dir", volume, outside, tmp_path / "source"):
         path.mkdir(parents=True, exist_ok=True)
@@ -97,80 +100,94 @@ def test_what_is_copied_into_a_volume_changes_nothing_that_a_link_names(make_box
     assert victim.read_text() == "x"
 
 
-@pytest.mark.parametrize("place", ["proc", "sys", "dev", "dev/pts"])
-def test_kernel_file_systems_are_not_mounted_through_links(box, tmp_path, place):
+@pytest.mark.parametrize("place", ["proc", "sys"])
+def test_kernel_file_systems_are_not_mounted_through_links(box, place):
     """CVE-2019-16884, CVE-2025-52881: writes to /proc would go elsewhere.  Weakened: without NO_SYMLINKS the container
-    starts with its /proc under /tmp, and a /proc of its own with nothing masked."""
-    path = box.base / "upper" / place
-    path.parent.mkdir(parents=True, exist_ok=True)
+    starts with its /proc, masks and all, under /elsewhere."""
     (box.base / "upper/elsewhere").mkdir()
-    path.symlink_to("/elsewhere")
-    if place.startswith("dev"):
-        try:
-            out = box.shell("mount | grep -c elsewhere; ls -ld /dev/null; echo x > /dev/null")
-        except EstivaError:
-            return
-        assert "crw" in out
-        return
+    (box.base / "upper" / place).symlink_to("/elsewhere")
     with pytest.raises(EstivaError, match=place):
         box.run("true")
 
 
-def test_a_mask_covers_what_the_kernel_shows_not_what_the_image_calls_null(box):
-    """CVE-2025-31133: the image brings a /dev/null of its own, a link to what it wants to be writable."""
-    dev = box.base / "upper/dev"
+def without(spec, *destinations):
+    spec["mounts"] = [mount for mount in spec["mounts"] if not mount["destination"].startswith(destinations)]
+
+
+def test_devices_are_not_made_through_a_link_of_the_image(box, tmp_path):
+    """The image's /dev is a link to a directory of the host.  Weakened: without RESOLVE_IN_ROOT the nodes are there."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (box.base / "upper/dev").symlink_to(outside)
+    without(box.spec, "/dev")
+    with pytest.raises(EstivaError, match="/dev"):
+        box.run("true")
+    assert list(outside.iterdir()) == []
+
+
+def test_a_mask_covers_what_the_kernel_shows_not_what_the_image_calls_null(make_box, racer, tmp_path):
+    """CVE-2025-31133: /dev is a volume in which somebody swaps null for a link while masks are made.  A /dev/null that
+    is something else all the time is refused before, as a device.  Weakened: masked by the /dev/null of the root, the
+    file shows what the link names."""
+    dev = tmp_path / "dev"
     dev.mkdir()
-    (dev / "null").symlink_to("/proc/sysrq-trigger")
-    box.spec["linux"]["maskedPaths"] = [
-        "/proc/interrupts",
-        "/proc/kcore",
-        "/proc/timer_list",
-        "/proc/scsi",
-        "/proc/acpi",
-    ]
-    out = box.shell(
-        "stat -c %t:%T /proc/interrupts /proc/kcore; cat /proc/interrupts; ls /proc/scsi /proc/acpi 2>/dev/null; "
-        "grep ' /proc/interrupts ' /proc/self/mountinfo"
-    )
-    assert out.startswith("1:3\n")
-    assert "/null " in out
-    assert "sysrq" not in out
+    os.mknod(dev / "null", 0o20666, os.makedev(1, 3))
+    (dev / "link").symlink_to("/etc/passwd")
+    racer(dev / "null", dev / "link")
+    started = 0
+    for _ in range(60):
+        each = make_box()
+        without(each.spec, "/dev")
+        each.spec["mounts"].append(bind(dev, "/dev"))
+        each.spec["linux"]["maskedPaths"] = ["/proc/interrupts"]
+        try:
+            shown = each.shell("stat -c %t:%T /proc/interrupts")
+        except EstivaError:
+            continue  # met while the device was looked at
+        started += 1
+        assert shown == "1:3\n"
+    assert started
 
 
-def test_the_console_is_the_terminal_that_was_made(runtime):
-    """CVE-2025-52565: /dev/console is bound by descriptor; a name in /dev/pts that is swapped is not asked."""
+@pytest.mark.parametrize("linked", ["console", "pts"])
+def test_the_console_is_the_terminal_that_was_made(runtime, linked):
+    """CVE-2025-52565: the image's /dev, with links to a file of its own and to the terminals of the host.  Weakened:
+    with links followed, the terminal is mounted on that file, or is one of the host's."""
     from helpers.terminal import Terminal
 
-    (runtime.bundle / "rootfs/dev/console").symlink_to("/proc/sysrq-trigger")
-    (runtime.bundle / "rootfs/dev/pts").symlink_to("/proc")
-    runtime.process("sh", "-c", "ls -l /dev/console; tty; echo over", terminal=True)
+    rootfs = runtime.bundle / "rootfs"
+    gone = ("/dev", "/dev/pts") if linked == "pts" else ("/dev",)
+    runtime.spec["mounts"] = [mount for mount in runtime.spec["mounts"] if mount["destination"] not in gone]
+    (rootfs / "victim").write_text("")
+    (rootfs / "dev" / linked).symlink_to("/victim" if linked == "console" else "/dev/pts")
+    runtime.process("sh", "-c", "ls -l /victim; tty; echo ran", terminal=True)
     terminal = Terminal(runtime.command("run", "a"), cwd=runtime.bundle)
     try:
-        shown = terminal.expect("over")
+        terminal.expect("symbolic links")
     finally:
         terminal.close()
-    assert "crw" in shown
-    assert "/dev/pts/0" in shown
-    assert "sysrq" not in shown
 
 
-def test_sysctls_of_the_host_are_refused(runtime):
-    """core_pattern and its like, however spelt.  Weakened: without the check the host's is written."""
-    before = Path("/proc/sys/kernel/core_pattern").read_text()
-    names = (
-        "kernel.core_pattern", "kernel/core_pattern", "net.ipv4.../kernel/core_pattern", "kernel.modprobe",
-        "net/../kernel/core_pattern", "fs.binfmt_misc.register", "vm.overcommit_memory", "kernel.hotplug",
-    )  # fmt: skip
-    for name in names:
-        runtime.spec["linux"]["sysctl"] = {name: "|/tmp/x"}
-        runtime.process("true")
-        runtime("run", "a", code=1)
-    assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kernel.core_pattern", "kernel/core_pattern", "net.ipv4.../kernel/core_pattern", "net/../kernel/core_pattern",
+        "kernel.panic", "vm.overcommit_memory",
+    ],
+)  # fmt: skip
+def test_sysctls_of_the_host_are_refused(runtime, name):
+    """However spelt.  Weakened: without the check the container starts, the host's setting having been written (with
+    the value it has, for this test may find such a runtime)."""
+    where = "vm/overcommit_memory" if name.startswith("vm") else f"kernel/{name.rpartition('/')[2].rpartition('.')[2]}"
+    value = Path("/proc/sys", where).read_text().strip()
+    runtime.spec["linux"]["sysctl"] = {name: value}
+    runtime.process("true")
+    assert "linux.sysctl" in runtime("run", "a", code=1)
 
 
 def test_nothing_mounted_inside_is_seen_outside(box, tmp_path):
     """A container with CAP_SYS_ADMIN mounts on what it shares with the host.  Weakened: without making the tree a
-    slave, a mount on a shared directory comes back."""
+    slave, a mount on a shared directory is seen on the host."""
     shared = tmp_path / "shared"
     shared.mkdir()
     subprocess.run(["mount", "--bind", shared, shared], check=True)
@@ -189,7 +206,8 @@ def test_nothing_mounted_inside_is_seen_outside(box, tmp_path):
 
 
 def test_hostile_names_are_names(box, tmp_path):
-    """Mount destinations with dots, doubled slashes, line ends and 4096 bytes."""
+    """Mount destinations with dots, doubled slashes, line ends and 3000 bytes.  Weakened: without RESOLVE_IN_ROOT the
+    dots lead out."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "mark").write_text("x")
@@ -209,7 +227,8 @@ def test_hostile_names_are_names(box, tmp_path):
 
 
 def test_a_race_of_renames_ends(box, racer, tmp_path):
-    """Swapping for ever while paths are resolved does not hold the start up: it succeeds or fails within seconds."""
+    """Swapping for ever while paths are resolved does not hold the start up: it succeeds or fails within seconds.
+    So it was seen to be without a limit to the attempts, too."""
     volume = tmp_path / "volume"
     (volume / "a").mkdir(parents=True)
     (volume / "b").mkdir()

@@ -1,4 +1,4 @@
-"""The table of the OCI specification in docs/runtime-spec.md names tests that exist."""
+"""The tables of docs/runtime-spec.md and docs/security.md name tests that exist."""
 
 from __future__ import annotations
 
@@ -25,3 +25,16 @@ def test_every_row_of_the_table_names_a_test():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
         assert len(cells) == 3, row
         assert cells[2] == "test" or NAMED.search(cells[2]), f"no test: {row}"
+
+
+def test_every_row_about_security_names_tests_that_exist():
+    file = source = ""
+    for line in (TABLE.parent / "security.md").read_text().splitlines():
+        if not line.startswith("| ") or line.startswith(("| class", "| ---")):
+            continue
+        named = re.findall(r"`([\w/]+\.py|…)::(\w+)`", line)
+        assert named, f"no test: {line}"
+        for place, test in named:
+            if place not in ("…", file):
+                file, source = place, (TESTS / place).read_text()
+            assert re.search(rf"^def {test}\(", source, re.MULTILINE), f"{file}::{test} is not there"

@@ -6,6 +6,7 @@ import time
 
 from estiva.engine.spec.namespaces import KINDS
 from estiva.engine.spec.rootfs import rootfs_path
+from estiva.engine.volumes import fences
 from estiva.runtime import capabilities
 
 TYPE_CHECKING = False
@@ -124,6 +125,8 @@ def _mount(container: Container, mount: MountOption) -> dict[str, Any]:
     words = mount.options
     propagation = next((w for w in words if w.endswith(("shared", "slave", "private", "unbindable"))), "rprivate")
     volume = mount.kind == "volume"
+    if volume:
+        words = [*fences(words), "rbind", *words]
     return {
         "Type": mount.kind,
         **({"Name": mount.source} if volume else {}),

@@ -11,7 +11,7 @@ from estiva.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from estiva.engine.database import Database, Transaction
@@ -114,6 +114,11 @@ def check_sources(mounts: list[MountOption]) -> None:
             raise NotFound(f"mounting {mount.source!r} on {mount.target}: no such file or directory")
 
 
+def fences(options: Sequence[str]) -> list[str]:
+    """What a volume's mount forbids unless its *options* say otherwise, as with Podman: set-user-id and devices."""
+    return [f"no{word}" for word in ("suid", "dev") if not {word, f"no{word}"} & set(options)]
+
+
 def enter_volumes(
     volumes: Volumes, change: Transaction, container_id: str, mounts: list[MountOption], now_ns: int
 ) -> tuple[list[MountOption], list[str]]:
@@ -128,6 +133,7 @@ def enter_volumes(
             is_fresh = volumes.ensure(change, mount.source, now_ns, anonymous)
             change.execute("INSERT OR IGNORE INTO container_volumes VALUES (?,?)", (container_id, mount.source))
             words = [word for word in mount.options if word not in ("anonymous", "copy")]
+            words += fences(words)
             if is_fresh:
                 fresh.append(mount.source)
                 if "nocopy" not in words:
