@@ -184,11 +184,18 @@ def test_who_joins_cannot_be_looked_into(runtime, attacker, userns):
     assert not [line for line in words if line.startswith("DONE")], words
 
 
-def test_an_inherited_terminal_takes_no_input_from_the_container(runtime, attacker):
-    """TIOCSTI, TIOCLINUX, /dev/tty of the terminal that ``run`` was started on.  Weakened: without setsid, it
-    is the controlling one, and takes input."""
-    runtime.process("sh", "-c", f"{attacker} push paste tty; echo over")
-    terminal = Terminal(runtime.command("run", "a"), cwd=runtime.bundle)
+@pytest.mark.parametrize("how", ["run", "exec"])
+def test_an_inherited_terminal_takes_no_input_from_the_container(runtime, attacker, how):
+    """TIOCSTI, TIOCLINUX, /dev/tty of the terminal that ``run`` or ``exec`` was started on.  Weakened: without setsid,
+    it is the controlling one, and takes input."""
+    command = ["sh", "-c", f"{attacker} push paste tty; echo over"]
+    if how == "run":
+        runtime.process(*command)
+        words = ["run", "a"]
+    else:
+        runtime.start("a")
+        words = ["exec", "a", *command]
+    terminal = Terminal(runtime.command(*words), cwd=runtime.bundle)
     try:
         shown = terminal.expect("over")
     finally:
@@ -259,14 +266,21 @@ def test_exit_codes_cannot_be_forged_by_a_sibling(box, lower):
     assert "code=41" in (box.base / "exit").read_text()
 
 
-def test_a_signal_to_the_own_group_stays_inside(runtime):
+@pytest.mark.parametrize("how", ["run", "exec"])
+def test_a_signal_to_the_own_group_stays_inside(runtime, how):
     """Process groups know no pid namespaces.  Weakened: without setsid, the runtime in the foreground is killed."""
-    runtime.process("sh", "-c", "kill -9 0; echo alive; exit 7")
+    command = ["sh", "-c", "kill -9 0; echo alive; exit 7"]
+    if how == "run":
+        runtime.process(*command)
+        words, ends = ("run", "a"), (7, "alive\n")  # process 1 cannot be killed from inside
+    else:
+        runtime.start("a")
+        words, ends = ("exec", "a", *command), (137, "")
     done = subprocess.run(
-        runtime.command("run", "a"), capture_output=True, text=True, check=False, timeout=60, cwd=runtime.bundle,
+        runtime.command(*words), capture_output=True, text=True, check=False, timeout=60, cwd=runtime.bundle,
         start_new_session=True,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (7, "alive\n")
+    assert (done.returncode, done.stdout) == ends
 
 
 def test_more_clients_than_the_monitor_has_room_for(box):
