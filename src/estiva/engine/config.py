@@ -157,7 +157,9 @@ def _stamp(path: str) -> list[int]:
 
 def _remember(cache: str, data: bytes) -> None:
     """Write the cache, whole, where its directory is there; that it cannot be written is no failure."""
-    temporary = f"{cache}.{os.getpid()}"
+    from _thread import get_native_id
+
+    temporary = f"{cache}.{os.getpid()}-{get_native_id()}"  # threads of one process write at the same time
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     except OSError:

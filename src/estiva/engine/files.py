@@ -7,7 +7,9 @@ import os
 
 def write_whole(path: str, data: bytes, mode: int = 0o600) -> None:
     """Put *data* at *path* so that a reader sees the old or the new file, and a power cut leaves one of them."""
-    temporary = f"{path}.{os.getpid()}.tmp"
+    from _thread import get_native_id
+
+    temporary = f"{path}.{os.getpid()}-{get_native_id()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         view = memoryview(data)

@@ -17,7 +17,8 @@ _DEEP = 60  # descriptors rmtree() keeps open at most
 
 
 def rmtree(path: Path) -> None:
-    """Remove *path* and all below it; that it does not exist is fine.  Symbolic links are removed, never followed.
+    """Remove *path* and all below it; that it does not exist is fine, also if another removes it at the same time.
+    Symbolic links are removed, never followed.
 
     Directories their owner cannot enter are opened up first (an overlay's work directory has mode 0).  Trees of any
     depth work with a bounded number of descriptors.  Raises PermissionError where files belong to other ids.
@@ -52,7 +53,10 @@ class _Removal:
         self.moved = 0
 
     def run(self) -> None:
-        top = _open_directory(self.dirfd, self.name)
+        try:
+            top = _open_directory(self.dirfd, self.name)
+        except FileNotFoundError:
+            return
         try:
             before = -1
             while before != self.moved:
@@ -60,17 +64,20 @@ class _Removal:
                 self.empty(top, top, 0)
         finally:
             os.close(top)
-        os.rmdir(self.name, dir_fd=self.dirfd)
+        _rmdir(self.dirfd, self.name)
 
     def empty(self, top: int, fd: int, depth: int) -> None:
         """Remove all that *fd* holds."""
         with os.scandir(fd) as entries:
             names = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries]
         for name, is_directory in names:
-            if is_directory:
-                self.remove(top, fd, name, depth)
-            else:
-                os.unlink(name, dir_fd=fd)
+            try:
+                if is_directory:
+                    self.remove(top, fd, name, depth)
+                else:
+                    os.unlink(name, dir_fd=fd)
+            except FileNotFoundError:
+                continue
 
     def remove(self, top: int, fd: int, name: bytes, depth: int) -> None:
         if depth >= _DEEP:
@@ -89,6 +96,13 @@ class _Removal:
         finally:
             os.close(child)
         os.rmdir(name, dir_fd=fd)
+
+
+def _rmdir(dirfd: int, name: bytes) -> None:
+    try:
+        os.rmdir(name, dir_fd=dirfd)
+    except FileNotFoundError:
+        pass
 
 
 def _open_directory(dirfd: int, name: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,14 @@ def test_resolution_stays_in_the_root(tmp_path: Path) -> None:
         with os.fdopen(openat2(root_fd, path, os.O_RDONLY)) as file:
             assert file.read() == "inside"
     os.close(root_fd)
+
+
+def test_a_tree_can_be_removed_by_several_at_once(tmp_path: Path) -> None:
+    for _ in range(20):
+        top = tmp_path / "top"
+        for number in range(30):
+            (top / f"{number}/below").mkdir(parents=True)
+            (top / f"{number}/below/file").touch()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(rmtree, [str(top)] * 4))
+        assert os.listdir(tmp_path) == []
