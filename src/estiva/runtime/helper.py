@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from estiva.runtime.plan import Plan
 
 HELPER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "_native", "estiva-helper")
-KEEP_FROM = 100  # where descriptors handed on land in the helper
+KEEP_FROM = REPORT_FD + 1  # where descriptors handed on land in the helper; low, for who has few (ulimit -n)
 _SEALS = 0x1 | 0x2 | 0x4 | 0x8  # F_SEAL_SEAL, SHRINK, GROW, WRITE
 _F_ADD_SEALS = 1033
 _MFD_EXEC = 0x10
@@ -68,22 +68,22 @@ def spawn(
     """Start the helper with *plan*; returns its process id, for the caller to wait for.
 
     *report* is the helper's end of a seqpacket pair; *name* what ps shows; *keep* descriptors it inherits, the first as
-    number 100, the next 101 …; with *own_stdio* it gets ``/dev/null`` and a session of its own, else the caller's.
+    number ``KEEP_FROM``, the next after it …; with *own_stdio* it gets ``/dev/null`` and a session of its own, else the caller's.
     """
     opened = [_sealed_copy(), _plan_fd(plan)]
     try:
         # Out of the way of the numbers the helper expects, so that no dup2 overwrites the source of a later one.
-        opened += [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, KEEP_FROM + len(keep)) for fd in (opened[1], report, *keep)]
+        for fd in (*opened, report, *keep):
+            opened.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, KEEP_FROM + len(keep)))
+        program, *given = opened[2:]
         actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
-            (os.POSIX_SPAWN_DUP2, opened[2], PLAN_FD),
-            (os.POSIX_SPAWN_DUP2, opened[3], REPORT_FD),
-            *((os.POSIX_SPAWN_DUP2, fd, KEEP_FROM + i) for i, fd in enumerate(opened[4:])),
-        ]
+            (os.POSIX_SPAWN_DUP2, fd, PLAN_FD + i) for i, fd in enumerate(given)
+        ]  # PLAN_FD, REPORT_FD, KEEP_FROM …: one after the other
         if own_stdio:
             actions += [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0)]
             actions += [(os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
         return os.posix_spawn(
-            f"/proc/self/fd/{opened[0]}",
+            f"/proc/self/fd/{program}",
             list(name),
             {} if environ is None else environ,
             file_actions=actions,
@@ -93,6 +93,10 @@ def spawn(
         )
     except PermissionError as error:
         raise Denied(f"starting the helper: {error.strerror}", "programs in memory files must be allowed") from error
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.EINVAL):  # the latter: F_DUPFD above the limit
+            raise
+        raise Unavailable("starting the helper: too many open files", "raise the limit, ulimit -n") from error
     finally:
         for fd in opened:
             os.close(fd)

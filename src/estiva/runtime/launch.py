@@ -105,7 +105,7 @@ def launch(
     """Carry out *work* (from :mod:`estiva.runtime.compile`); returns once its program runs.
 
     *name* is the monitor's command line; with *attach* the owner's line gets all output from the first byte on; *keep*
-    are descriptors the monitor holds on to (locks; the first becomes number 100 in the helper); *on_sync* is called
+    are descriptors the monitor holds on to (locks; the first becomes ``KEEP_FROM`` in the helper); *on_sync* is called
     with the process id where the plan says SYNC, and if it raises, nothing is started.  Raises
     CommandNotFound, CommandNotExecutable or another EstivaError that names the operation that failed; everything made
     is then undone.

@@ -7,6 +7,7 @@ behind this needs to ask again what kind a value is.
 from __future__ import annotations
 
 import os
+import stat
 
 from estiva.errors import Invalid, NotFound
 from estiva.runtime import schema
@@ -26,7 +27,11 @@ def load(bundle: str) -> dict[str, Any]:
     """
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, "rb") as file:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise Invalid(f"reading {path}: not a regular file")
+        with open(fd, "rb") as file:
             text = file.read()
     except FileNotFoundError:
         raise NotFound(

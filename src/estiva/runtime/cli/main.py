@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[["Context", Options], int]
 
+_SIGPIPE = 13
 _HELP = ("help", "h", SWITCH, "", "")
 
 
@@ -51,6 +53,19 @@ class Context:
 def main(argv: Sequence[str]) -> int:
     """Carry out one command; returns the exit code.  Failures are one line on stderr, and in the log."""
     log = Log()
+    code = _carry_out(argv, log)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)  # where the rest goes
+        if isinstance(error, BrokenPipeError):
+            return 128 + _SIGPIPE  # as if we had not ignored it, for Python does
+        log.error(f"writing to standard output: {error.strerror}")
+        return code or 1
+    return code
+
+
+def _carry_out(argv: Sequence[str], log: Log) -> int:
     name = ""
     try:
         options = parse(argv, GLOBAL, see="estiva-runtime --help")
@@ -76,6 +91,8 @@ def main(argv: Sequence[str]) -> int:
         log.error(str(error))
     except OSError as error:
         text = error.strerror or str(error)
+        if error.errno == errno.EMFILE:
+            text += "; raise the limit, ulimit -n"
         log.error(f"{error.filename}: {text}" if error.filename else text)
     except KeyboardInterrupt:
         return 130
@@ -87,7 +104,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _set_up(log: Log, options: Options) -> None:
-    log.path = os.path.abspath(options.text("log")) if options.text("log") else ""
+    if options.text("log"):
+        log.to(os.path.abspath(options.text("log")))
     log.verbose = options.switch("debug")
     kind = options.text("log-format", "text")
     log.as_json = kind == "json"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from estiva.runtime.cgroup.handle import CgroupHandle
 
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+_FIELDS = {"bundle": str, "rootfs": str, "created": str, "owner": int, "pid": int}  # those of every record
 _PATIENCE_S = 15.0  # how long who makes or removes a container may take
 
 
@@ -231,19 +232,26 @@ def _is_the_one(fd: int, path: str) -> bool:
 
 
 def write_whole(path: str, text: str) -> None:
+    """Raises OSError with *path*; the file is then as it was."""
     directory, _, name = path.rpartition("/")
     temporary = f"{directory}/.{name}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        _write(temporary, text)
+        os.rename(temporary, path)
+    except OSError as error:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        raise OSError(error.errno, error.strerror, path) from None
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         data = text.encode()
         while data:
             data = data[os.write(fd, data) :]
-    except BaseException:
-        os.unlink(temporary)
-        raise
     finally:
         os.close(fd)
-    os.rename(temporary, path)
 
 
 def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup: dict[str, Any]) -> Record:
@@ -274,8 +282,12 @@ def new(root: str, container_id: str, spec: dict[str, Any], bundle: str, cgroup:
         "pid": 0,
         "ready": False,
     }
-    write_whole(f"{record.directory}/config.json", json.dumps(spec))
-    record.save()
+    try:
+        write_whole(f"{record.directory}/config.json", json.dumps(spec))
+        record.save()
+    except BaseException:
+        record.remove()
+        raise
     return record
 
 
@@ -284,8 +296,8 @@ def find(root: str, container_id: str) -> Record:
     directory = f"{root}/{check_id(container_id)}"
     try:
         with open(f"{directory}/state.json", "rb") as file:
-            return Record(directory, container_id, dict(json.loads(file.read())))
-    except (ValueError, TypeError) as error:
+            return Record(directory, container_id, _checked(json.loads(file.read())))
+    except (ValueError, RecursionError) as error:
         raise Unavailable(
             f'container "{container_id}": its state {directory}/state.json is damaged: {error}',
             "delete --force removes what is left of it",
@@ -294,6 +306,18 @@ def find(root: str, container_id: str) -> Record:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise NotFound(f'container "{container_id}": container does not exist') from None
         raise
+
+
+def _checked(fields: Any) -> dict[str, Any]:
+    """*fields* if they are what :func:`new` writes; raises ValueError."""
+    if not isinstance(fields, dict):
+        raise ValueError("not an object")
+    for name, kind in _FIELDS.items():
+        if not isinstance(fields.get(name), kind):
+            raise ValueError(f"no {name}, or an odd one")
+    if fields["pid"] and not isinstance(fields.get("starttime"), int):
+        raise ValueError("no starttime, or an odd one")
+    return fields
 
 
 def salvage(root: str, container_id: str) -> Record:
