@@ -44,7 +44,7 @@ def _open_streams() -> None:
             else:
                 os.dup2(fd, number)
                 os.close(fd)
-            setattr(sys, name, open(number, mode, closefd=False))
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -67,8 +67,9 @@ def spawn(
 ) -> int:
     """Start the helper with *plan*; returns its process id, for the caller to wait for.
 
-    *report* is the helper's end of a seqpacket pair; *name* what ps shows; *keep* descriptors it inherits, the first as
-    number ``KEEP_FROM``, the next after it …; with *own_stdio* it gets ``/dev/null`` and a session of its own, else the caller's.
+    *report* is the helper's end of a seqpacket pair; *name* what ps shows; *keep* descriptors it inherits, as
+    number ``KEEP_FROM`` and those after; with *own_stdio* it gets ``/dev/null`` and a session of its own, else the
+    caller's.
     """
     opened = [_sealed_copy(), _plan_fd(plan)]
     try:
