@@ -93,6 +93,9 @@ def _make(directory: Path, unpacked: Path, requirements: list[str]) -> None:
         *("--target", root / SITE, "--python-version", PYTHON, "--only-binary=:all:", *requirements),
     )
     cache.run(HERE / "guest/policy", "build", root)
+    shutil.copy(HERE / "guest/session.cil", root / "tmp")
+    cache.run("chroot", root, "semodule", "--noreload", "-s", "default", "-i", "/tmp/session.cil")
+    (root / "tmp/session.cil").unlink()
     _settle(root)
     _label(root)
     # hashed directories are of no use in a tree this small, and 64 bit block numbers on none below 16 TB
