@@ -146,6 +146,16 @@ def test_overlay_marks_in_a_tar_mean_nothing(place: Place) -> None:
     place(check)
 
 
+def test_a_layer_does_not_label_its_files(place: Place) -> None:
+    def check(bench: Bench) -> None:
+        pax = {"SCHILY.xattr.security.selinux": "system_u:object_r:shadow_t:s0", "SCHILY.xattr.user.a": "b"}
+        root = bench.see(LayerTar().add("file", b"x", pax_headers=pax).bytes())
+        assert os.getxattr(f"{root}/file", "user.a") == b"b"
+        assert "shadow_t" not in str([os.getxattr(f"{root}/file", name) for name in os.listxattr(f"{root}/file")])
+
+    place(check)
+
+
 def test_directories_the_tar_forgot_are_made(place: Place) -> None:
     def check(bench: Bench) -> None:
         root = bench.see(LayerTar().add("a/b/c", b"x").bytes())

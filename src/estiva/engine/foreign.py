@@ -75,7 +75,8 @@ def _plain(spec: dict[str, Any], init: bool) -> dict[str, Any]:
             devices.append(device)
         else:
             mounts.append(_bind(device["path"], source, "nosuid", "noexec"))
-    plain = {**spec, "mounts": mounts, "linux": {**spec["linux"], "devices": devices}}
+    # Configurations are understood by later versions; crun before 1.9 takes no other.
+    plain = {**spec, "ociVersion": "1.0.2", "mounts": mounts, "linux": {**spec["linux"], "devices": devices}}
     if init:
         mounts.append(_bind(INIT, HELPER, "ro", "nosuid", "nodev"))
         plain["process"] = {**spec["process"], "args": [INIT, "--", *spec["process"]["args"]]}

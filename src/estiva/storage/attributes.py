@@ -16,6 +16,7 @@ META = b".wh..wh."  # AUFS's own files: of no meaning to anybody else
 
 _OVERLAY = (b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs.")
 _KNOWN = (b"user.", b"trusted.", b"security.", b"system.posix_acl_")
+_LABEL = b"security.selinux"
 NOT_HERE = frozenset((errno.ENOTSUP, errno.EPERM, errno.EINVAL))
 
 
@@ -23,10 +24,10 @@ def kept(xattrs: dict[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Those attributes an image's author may set, in order.
 
     Not those by which overlayfs marks what is hidden or elsewhere: a layer could use them to show other files than
-    its tar has.  layer.md "Whiteouts"
+    its tar has.  layer.md "Whiteouts"   Nor the SELinux label: what a file is called is the host's affair.
     """
     for name in sorted(xattrs):
-        if name.startswith(_KNOWN) and not name.startswith(_OVERLAY):
+        if name.startswith(_KNOWN) and not name.startswith(_OVERLAY) and name != _LABEL:
             yield name, xattrs[name]
 
 
