@@ -66,6 +66,7 @@ def _external_failure(log: str) -> EstivaError:
     lowered = line.lower()
     if "exec" in lowered and ("not found in $path" in lowered or "no such file or directory" in lowered):
         return CommandNotFound(line)
-    if "exec" in lowered and "permission denied" in lowered:
+    # "open executable: Operation not permitted" is what crun says of a directory
+    if ("exec" in lowered and "permission denied" in lowered) or "open executable: " in lowered:
         return CommandNotExecutable(line)
     return Unavailable(line)
