@@ -12,8 +12,14 @@ _EROFS_FROM_FILES = (6, 12)
 
 
 def best_driver(store: Store) -> str:
-    """The best driver that works for *store*; a calling process must be user 0 of its namespace."""
-    if not store.in_userns and kernel_version() >= _EROFS_FROM_FILES and _works(store, indexed=True):
+    """The best driver that works for *store*; a calling process must be user 0 of its namespace.
+
+    Not ``erofs`` under SELinux: the files of an index have no label, and containers may only run what has theirs.
+    """
+    from estiva.storage.staging import SELINUX
+
+    able = not store.in_userns and kernel_version() >= _EROFS_FROM_FILES and not os.path.exists(SELINUX)
+    if able and _works(store, indexed=True):
         return "erofs"
     return "overlay" if _works(store, indexed=False) else "copy"
 

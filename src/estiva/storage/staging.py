@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SELINUX = "/sys/fs/selinux/enforce"  # there where SELinux is
 # Of the files of images.  The overlay has the container's own label, but mprotect(2) asks for that of the file below.
 LABEL = b"system_u:object_r:container_ro_file_t:s0\0"
 
@@ -79,7 +80,7 @@ class Staging:
         from estiva.linux.path import FS_TOPDIR_FL, add_inode_flags
 
         os.makedirs(self.path, 0o700, exist_ok=True)
-        if os.path.exists("/sys/fs/selinux/enforce"):
+        if os.path.exists(SELINUX):
             try:
                 os.setxattr(self.path, "security.selinux", LABEL)
             except OSError:  # no labels here, or no such thing in the policy
