@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -46,16 +47,23 @@ def test_the_first_failure_stops_the_others_and_is_raised() -> None:
 
 def test_an_interrupted_caller_waits_until_the_jobs_have_cleaned_up() -> None:
     woken, cleaned = threading.Event(), []
+    both_work = threading.Barrier(3)
 
     def job(stopped: Callable[[], bool]) -> None:
+        both_work.wait(10)
         try:
             assert woken.wait(10)
         finally:
             cleaned.append(threading.get_ident())
 
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    def interrupt() -> None:
+        both_work.wait(10)
+        time.sleep(0.1)  # the caller waits by now
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         Workers(2, woken.set).run([job, job])
-    timer.join()
+    interrupter.join()
     assert len(cleaned) == 2
