@@ -89,7 +89,12 @@ class Podman(Peer):
         return Terminal(self.argv(*arguments), env=self.env, cwd=self.base, **options)
 
     def clear(self) -> None:
-        """Remove all pods, containers and volumes."""
+        """Remove all pods, containers and volumes.
+
+        Podman's own clean-up after a container's end may be at work on the same mounts; the second time it is not.
+        """
+        self.run("pod", "rm", "--all", "--force", "--time", "0", check=False)
+        self.run("rm", "--all", "--force", "--time", "0", check=False)
         self.run("pod", "rm", "--all", "--force", "--time", "0")
         self.run("rm", "--all", "--force", "--time", "0")
         self.run("volume", "rm", "--all", "--force")
